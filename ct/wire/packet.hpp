@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One packet on its way through the pipeline: where its bytes are, what parse() found in them, and
+// what each stage decided. A stage skips a packet that has a drop reason.
+#pragma once
+
+#include "ct/base/drop.hpp"
+#include "ct/base/handle.hpp"
+#include "ct/wire/tuple.hpp"
+
+#include <cstdint>
+#include <span>
+
+namespace ct {
+
+/// Index of a port of the configuration.
+using PortId = std::uint16_t;
+inline constexpr PortId kNoPort = 0xffff;
+/// `in_port` of a packet that Sluice itself made (echo reply, ICMP error, RST).
+inline constexpr PortId kLocalPort = 0xfffe;
+
+/// What the receiving port says of a checksum.
+enum class HwCheck : std::uint8_t {
+    Unknown,  ///< not looked at: verify in software
+    Good,     ///< verified, or vouched for by the sender's host (net_tap with partial checksums)
+    Bad,
+};
+
+enum class Fragment : std::uint8_t { Whole, First, Later };
+
+/// ctstate as in iptables' conntrack match.
+enum class CtState : std::uint8_t { None, New, Established, Related, Invalid, Untracked };
+
+/// TCP flag bits as in the header's 14th byte (RFC 9293 3.1).
+namespace tcpflag {
+inline constexpr std::uint8_t kFin = 0x01;
+inline constexpr std::uint8_t kSyn = 0x02;
+inline constexpr std::uint8_t kRst = 0x04;
+inline constexpr std::uint8_t kPsh = 0x08;
+inline constexpr std::uint8_t kAck = 0x10;
+inline constexpr std::uint8_t kUrg = 0x20;
+}  // namespace tcpflag
+
+struct Packet {
+    // ---- Set by the receiver.
+    std::uint8_t* data = nullptr;  ///< first byte of the Ethernet header
+    std::uint32_t length = 0;      ///< bytes at `data`, contiguous; any link padding included
+    PortId in_port = kNoPort;
+    HwCheck ip_check = HwCheck::Unknown;
+    HwCheck l4_check = HwCheck::Unknown;
+    void* owner = nullptr;  ///< the mbuf, or null; opaque to ct/ and nat/
+
+    // ---- Set by parse(). Offsets count from `data`.
+    Tuple tuple;                       ///< as on the wire; zone set by the pipeline
+    std::uint16_t l3_offset = 0;       ///< of the IP header
+    std::uint16_t l4_offset = 0;       ///< of the transport header, past every extension header
+    std::uint32_t end = 0;             ///< one past the last byte of the IP packet; <= length
+    std::uint16_t ethertype = 0;       ///< host order; of the innermost tag: 0x0800, 0x86dd, 0x0806
+    std::uint16_t payload_offset = 0;  ///< of the transport payload
+    std::uint16_t inner_l3_offset = 0; ///< of the IP header inside an ICMP error; 0 if it is none
+    std::uint16_t inner_l4_offset = 0; ///< of the transport header inside; 0 if none
+    Fragment fragment = Fragment::Whole;
+    std::uint8_t tcp_flags = 0;        ///< tcpflag bits, ECE and CWR included
+    std::uint8_t icmp_type_ = 0;       ///< type and code of ICMP and ICMPv6
+    std::uint8_t icmp_code_ = 0;
+    std::uint16_t tcp_window = 0;      ///< host order, unscaled
+    std::uint32_t tcp_seq = 0;         ///< host order
+    std::uint32_t tcp_ack = 0;         ///< host order
+    /// Of an ICMP error: the tuple of the packet inside, as it stands there. It is the direction
+    /// opposite to the one in which the error travels.
+    Tuple inner;
+    bool icmp_error = false;           ///< an ICMP or ICMPv6 error message with a usable `inner`
+    bool never_tracked = false;        ///< ND and MLD (semantics.md 2.8): UNTRACKED, no entry
+
+    // ---- Set by conntrack.
+    std::uint64_t hash = 0;     ///< of the tuple that was looked up (ct/table/hash.hpp)
+    ConnHandle conn;            ///< the connection, or none
+    CtState state = CtState::None;
+    Dir dir = Dir::Original;
+    Drop drop = Drop::None;
+    std::uint16_t status = 0;   ///< ct::status bits of the connection as last seen
+    bool opened = false;        ///< this packet made `conn`
+    /// The connection's two tuples as last seen; what NAT needs, copied so that no stage after
+    /// lookup has to read the entry again. Valid where `conn` is.
+    Tuple original;
+    Tuple reply;
+    std::uint32_t mark = 0;
+
+    // ---- Set by NAT.
+    bool masqueraded = false;  ///< mapped to the address of `out_port`: ends when that goes away
+
+    // ---- Set by forwarding.
+    PortId out_port = kNoPort;
+    std::uint32_t next_hop = 0;  ///< index of the next hop; meaning is forwarding's own
+
+    [[nodiscard]] bool alive() const noexcept { return drop == Drop::None; }
+    [[nodiscard]] std::span<std::uint8_t> bytes() noexcept { return {data, length}; }
+    [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept { return {data, length}; }
+};
+
+}  // namespace ct
