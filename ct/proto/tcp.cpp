@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// TCP, judged from the middle of the path.
+//
+// A segment is judged in this order, and each step is a function below:
+//
+//   1. states     its class and the state give the next state (tcp_states.hpp), or Ignore, or
+//   Invalid
+//   2. stray SYN  a SYN or SYN+ACK that does not fit may be the truth and the entry the lie: one
+//                 endpoint has crashed and come back on the same ports. Such a SYN is let through
+//                 and noted in TcpLast; if its SYN+ACK acknowledges what was noted, the entry
+//                 follows the endpoints. Nothing else may move an entry on a stranger's word
+//   3. reset      a RST has to be credible, or anyone who knows a tuple could cut a connection
+//                 (RFC 5961 3); one that is in window but not exact passes, since the receiver will
+//                 challenge it, and only the time-out comes down
+//   4. window     four inequalities (below) say whether the segment could come from the endpoint
+//   5. memory     what the segment says about windows, retransmissions and unacknowledged data, on
+//                 which the time-out depends
+//
+// Windows. For each sender S with its receiver R the tracker knows what it has seen: S.end, the end
+// of S's data; S.max_end, the right edge that R has offered to S; S.max_window, the largest window
+// that S itself offered; S.max_ack, the largest acknowledgement that S sent. A segment [seq, end)
+// with acknowledgement `sack` (the right edge of its last SACK block, if it has any) is in window
+// if
+//
+//   I    seq  <= S.max_end                  not past what R can take
+//   II   end  >= S.end - R.max_window       not so old that R cannot be waiting for it
+//   III  sack <= R.end                      acknowledges nothing that R has not sent
+//   IV   sack >= R.end - max(S.max_window, 66000)   acknowledges nothing from long ago
+//
+// I and III keep blind data and blind acknowledgements out: Invalid. II and IV are broken by honest
+// duplicates as well: the packet passes but proves nothing, so it refreshes nothing: Ignore. The
+// tracker may have missed packets of a path that it shares with others, so a segment that breaks I
+// by less than a window passes in the same way. The method is G. van Rooij's, "Real Stateful TCP
+// Packet Filtering in IP Filter" (2001).
+#include "ct/proto/tcp.hpp"
+
+#include "ct/proto/tcp_states.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <span>
+
+namespace ct::proto::tcp {
+namespace {
+
+using namespace flag;
+
+constexpr std::uint32_t kHeaderBytes = 20;       ///< RFC 9293 3.1
+constexpr std::uint8_t kMaxScale = 14;           ///< RFC 7323 2.3
+constexpr std::uint32_t kMinAckWindow = 66'000;  ///< bytes; semantics.md 2.2
+constexpr std::uint32_t kCutFloor_s = 120;       ///< shorter deadlines are not cut (2.2)
+
+/// Sequence comparison modulo 2^32, RFC 9293 3.4.
+constexpr bool before(std::uint32_t a, std::uint32_t b) noexcept {
+    return static_cast<std::int32_t>(a - b) < 0;
+}
+constexpr bool after(std::uint32_t a, std::uint32_t b) noexcept {
+    return before(b, a);
+}
+
+/// The segment under judgement and whom it concerns.
+struct Track {
+    const Packet& p;
+    TcpWindow& sender;
+    TcpWindow& receiver;
+    TcpLast& last;
+    TcpState state;  ///< as it stands in the entry
+    Segment segment;
+    std::uint32_t end;  ///< sequence number after the segment
+
+    [[nodiscard]] bool has(std::uint8_t flag) const noexcept { return (p.tcp_flags & flag) != 0; }
+    [[nodiscard]] bool last_was(Segment s, Dir d) const noexcept {
+        return last.segment == index_of(s) && last.dir == index_of(d);
+    }
+};
+
+/// RFC 9293 3.4: SYN and FIN take a number each.
+std::uint32_t end_of(const Packet& p) noexcept {
+    assert(p.payload_offset <= p.end);
+    const std::uint32_t syn = (p.tcp_flags & tcpflag::kSyn) != 0 ? 1 : 0;
+    const std::uint32_t fin = (p.tcp_flags & tcpflag::kFin) != 0 ? 1 : 0;
+    return p.tcp_seq + (p.end - p.payload_offset) + syn + fin;
+}
+
+// ---------------------------------------------------------------------------------- options
+
+std::span<const std::uint8_t> options_of(const Packet& p) noexcept {
+    const std::uint32_t begin = p.l4_offset + kHeaderBytes;
+    if (p.payload_offset <= begin || p.payload_offset > p.end) return {};
+    return {p.data + begin, p.payload_offset - begin};
+}
+
+/// Calls `visit(kind, body)` for each option with a body, until the list ends or lies (RFC 9293
+/// 3.1: an option's length counts its first two bytes).
+template <class Visitor>
+void for_each_option(std::span<const std::uint8_t> rest, Visitor visit) noexcept {
+    constexpr std::uint8_t kEnd = 0, kNop = 1;
+    while (!rest.empty() && rest[0] != kEnd) {
+        if (rest[0] == kNop) {
+            rest = rest.subspan(1);
+            continue;
+        }
+        if (rest.size() < 2 || rest[1] < 2 || rest[1] > rest.size()) return;
+        visit(rest[0], rest.subspan(2, rest[1] - 2U));
+        rest = rest.subspan(rest[1]);
+    }
+}
+
+struct SynOptions {
+    std::uint8_t scale = 0;
+    std::uint8_t flags = 0;  ///< kScaled, kSackPermitted
+};
+
+SynOptions syn_options(const Packet& p) noexcept {
+    constexpr std::uint8_t kWindowScale = 3;        // RFC 7323 2.2
+    constexpr std::uint8_t kSackPermittedKind = 4;  // RFC 2018 2
+    SynOptions found;
+    for_each_option(options_of(p), [&](std::uint8_t kind, std::span<const std::uint8_t> body) {
+        if (kind == kWindowScale && body.size() == 1) {
+            found.scale = std::min(body[0], kMaxScale);
+            found.flags |= kScaled;
+        } else if (kind == kSackPermittedKind && body.empty()) {
+            found.flags |= kSackPermitted;
+        }
+    });
+    return found;
+}
+
+std::uint32_t load_be32(const std::uint8_t* at) noexcept {
+    std::uint32_t raw;
+    std::memcpy(&raw, at, sizeof raw);
+    return Be32::from_raw(raw).host();
+}
+
+/// The highest sequence number that the segment acknowledges, RFC 2018 3. Almost every segment has
+/// no options or a timestamp alone, which is answered without walking the list.
+std::uint32_t highest_sack(const Packet& p) noexcept {
+    constexpr std::uint8_t kSack = 5;
+    constexpr std::uint32_t kTimestampAlone = 0x0101080a;  // RFC 7323 appendix A
+    const auto options = options_of(p);
+    std::uint32_t highest = p.tcp_ack;
+    if (options.empty()) return highest;
+    if (options.size() == 12 && load_be32(options.data()) == kTimestampAlone) return highest;
+    for_each_option(options, [&](std::uint8_t kind, std::span<const std::uint8_t> blocks) {
+        if (kind != kSack || blocks.size() % 8 != 0) return;
+        for (; !blocks.empty(); blocks = blocks.subspan(8)) {
+            const std::uint32_t right = load_be32(&blocks[4]);
+            if (after(right, highest)) highest = right;
+        }
+    });
+    return highest;
+}
+
+// ------------------------------------------------------------------- 2. stray SYN and SYN+ACK
+
+/// Remembers a segment that passed without effect (semantics.md 2.1 rules 3 and 4).
+void annotate(const Track& t) noexcept {
+    TcpLast& last = t.last;
+    last.segment = static_cast<std::uint8_t>(t.segment);
+    last.dir = static_cast<std::uint8_t>(t.p.dir);
+    last.seq = t.p.tcp_seq;
+    last.ack = t.p.tcp_ack;
+    last.end = t.end;
+    last.window = t.p.tcp_window;
+    if (t.segment != Segment::Syn || t.p.dir != Dir::Original) return;
+    const SynOptions options = syn_options(t.p);
+    last.scale = options.scale;
+    last.flags = options.flags;
+    // The server answers with a challenge ACK (RFC 5961 4), which must not pass for the ACK of the
+    // last FIN.
+    if (t.state == TcpState::LastAck) last.flags |= kChallengeAck;
+}
+
+/// True if this SYN+ACK answers a SYN that was let through: the entry was out of step with both
+/// endpoints, who are opening a new connection.
+bool answers_stray_syn(const Track& t) noexcept {
+    return t.segment == Segment::SynAck && t.last_was(Segment::Syn, opposite(t.p.dir)) &&
+           t.p.tcp_ack == t.last.end;
+}
+
+/// Puts the entry where it would be had it opened with the SYN that was let through.
+void resynchronise(const Track& t) noexcept {
+    t.last.flags &= static_cast<std::uint8_t>(~kChallengeAck);
+    t.receiver = TcpWindow{.end = t.last.end,
+                           .max_end = t.last.end,
+                           .max_window = std::max<std::uint32_t>(t.last.window, 1),
+                           .scale = t.last.scale,
+                           .flags = t.last.flags};
+    t.sender = TcpWindow{.flags = static_cast<std::uint8_t>(t.sender.flags & kLiberal)};
+}
+
+/// RFC 9293 3.6.1: a tuple may be used again if its connection ended in a way that was seen.
+bool may_reopen(const Track& t) noexcept {
+    return ((t.sender.flags | t.receiver.flags) & kCloseInit) != 0 ||
+           t.last_was(Segment::Rst, t.p.dir);
+}
+
+// ------------------------------------------------------------------------------ 3. reset
+
+enum class Reset : std::uint8_t {
+    Credible,      ///< as far as the sequence number goes; the window decides
+    Unquestioned,  ///< it answers what was let through: no window knows about that
+    Challenged,    ///< in window but not exact: the receiver will ask (RFC 5961 3.2)
+    Forged,
+};
+
+Reset judge_reset(const Track& t, const View& view, const Settings& s) noexcept {
+    // While closing, the tuple may have been used again unseen: nothing to compare with.
+    if (is_closing(ipproto::kTcp, view.state)) return Reset::Unquestioned;
+    const bool established = t.state == TcpState::Established && view.assured;
+    const std::uint32_t seq = t.p.tcp_seq;
+    const bool after_syn = t.last.segment == index_of(Segment::Syn);
+    if ((t.receiver.flags & kMaxAckSet) != 0 && !after_syn) {
+        if (seq == 0 && !established) return Reset::Credible;
+        if (before(seq, t.receiver.max_ack) && !s.tcp_ignore_invalid_rst) return Reset::Forged;
+        // A RST right behind its sender's own data is as good as an exact one.
+        const bool train = t.last_was(Segment::Ack, t.p.dir) && seq == t.last.end;
+        if (established && seq != t.receiver.max_ack && !train) return Reset::Challenged;
+    }
+    const bool after_ack = t.last.segment == index_of(Segment::Ack);
+    if (t.state == TcpState::SynSent && after_ack && seq == t.last.ack) return Reset::Unquestioned;
+    const bool answers = (view.had_reply && t.last_was(Segment::Syn, opposite(t.p.dir))) ||
+                         (!view.assured && after_ack);
+    return answers && t.p.tcp_ack == t.last.end ? Reset::Unquestioned : Reset::Credible;
+}
+
+// ------------------------------------------------------------------------------ 4. window
+
+enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
+
+/// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2).
+void begin_sender(Track& t) noexcept {
+    const SynOptions options = syn_options(t.p);
+    TcpWindow& w = t.sender;
+    w.end = w.max_end = t.end;
+    w.max_window = std::max<std::uint32_t>(t.p.tcp_window, 1);
+    w.scale = options.scale;
+    w.flags = static_cast<std::uint8_t>((w.flags & kLiberal) | options.flags);
+    if ((w.flags & t.receiver.flags & kScaled) == 0) w.scale = t.receiver.scale = 0;
+}
+
+/// The first segment seen of a sender is no SYN: believe it.
+void adopt_sender(Track& t, std::uint32_t sack) noexcept {
+    TcpWindow& w = t.sender;
+    w.end = t.end;
+    w.max_window = std::max<std::uint32_t>(std::uint32_t{t.p.tcp_window} << w.scale, 1);
+    w.max_end = t.end + w.max_window;
+    if (t.receiver.max_window == 0) {
+        t.receiver.end = t.receiver.max_end = sack;
+    } else if (sack == t.receiver.end + 1) {
+        ++t.receiver.end;  // answers a keep-alive, whose number is one too low
+    }
+}
+
+/// A SYN with a later number in the same direction starts the handshake anew (rule 9).
+bool restarts(const Track& t) noexcept {
+    const bool opening = t.state == TcpState::SynSent || t.state == TcpState::SynRecv;
+    return opening && t.has(tcpflag::kSyn) && after(t.end, t.sender.end);
+}
+
+/// Step 5: what a segment that fits teaches about both sides.
+void learn(Track& t, std::uint32_t ack, std::uint32_t sack) noexcept {
+    TcpWindow& sender = t.sender;
+    TcpWindow& receiver = t.receiver;
+    std::uint32_t window = t.p.tcp_window;
+    if (!t.has(tcpflag::kSyn)) window <<= sender.scale;
+
+    sender.max_window = std::max(sender.max_window, window + (sack - ack));
+    if (after(t.end, sender.end)) {
+        sender.end = t.end;
+        sender.flags |= kUnacknowledged;
+    }
+    if (t.has(tcpflag::kAck)) {
+        if ((sender.flags & kMaxAckSet) == 0 || after(ack, sender.max_ack)) sender.max_ack = ack;
+        sender.flags |= kMaxAckSet;
+    }
+    if (receiver.max_window != 0 && after(t.end, sender.max_end))
+        receiver.max_window += t.end - sender.max_end;
+    if (!before(sack + window, receiver.max_end)) {
+        receiver.max_end = sack + window;
+        if (window == 0) ++receiver.max_end;  // room for the probe, RFC 9293 3.8.6.1
+    }
+    if (ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~kUnacknowledged);
+}
+
+/// Counts how often the same ACK came in a row.
+void count_retransmission(const Track& t) noexcept {
+    TcpLast& last = t.last;
+    const bool same = last.dir == index_of(t.p.dir) && last.seq == t.p.tcp_seq &&
+                      last.ack == t.p.tcp_ack && last.end == t.end && last.window == t.p.tcp_window;
+    if (same) {
+        if (last.retransmissions < 255) ++last.retransmissions;
+        return;
+    }
+    last.dir = static_cast<std::uint8_t>(t.p.dir);
+    last.seq = t.p.tcp_seq;
+    last.ack = t.p.tcp_ack;
+    last.end = t.end;
+    last.window = t.p.tcp_window;
+    last.retransmissions = 0;
+}
+
+/// The four inequalities; and step 5, if they hold.
+Fit fit_window(Track& t) noexcept {
+    TcpWindow& sender = t.sender;
+    TcpWindow& receiver = t.receiver;
+    const bool syn = t.has(tcpflag::kSyn);
+    std::uint32_t seq = t.p.tcp_seq;
+    std::uint32_t ack = t.p.tcp_ack;
+    std::uint32_t sack = (receiver.flags & kSackPermitted) != 0 ? highest_sack(t.p) : ack;
+
+    if (syn && (sender.max_window == 0 || restarts(t))) {
+        begin_sender(t);
+        if (!t.has(tcpflag::kAck) && t.p.dir == Dir::Reply)
+            return Fit::Inside;  // simultaneous open
+    } else if (sender.max_window == 0) {
+        adopt_sender(t, sack);
+    }
+    // No acknowledgement, or the zero that some stacks put into a RST: nothing to check.
+    if (!t.has(tcpflag::kAck) || (t.segment == Segment::Rst && ack == 0)) ack = sack = receiver.end;
+    // A RST that answers a SYN has no number of its own (RFC 9293 3.5.2).
+    if (t.segment == Segment::Rst && seq == 0 && t.state == TcpState::SynSent)
+        seq = t.end = sender.end;
+
+    const std::uint32_t ack_window = std::max(sender.max_window, kMinAckWindow);
+    const bool not_ahead = !after(seq, sender.max_end);  // I
+    const bool not_stale =
+        receiver.max_window == 0 || !before(t.end, sender.end - receiver.max_window);  // II
+    const bool ack_seen = !after(sack, receiver.end);                                  // III
+    const bool ack_recent = !before(sack, receiver.end - ack_window);                  // IV
+    if (not_ahead && not_stale && ack_seen && ack_recent) [[likely]] {
+        learn(t, ack, sack);
+        if (t.segment == Segment::Ack) count_retransmission(t);
+        return Fit::Inside;
+    }
+    if (!not_ahead) {
+        const std::uint32_t overshoot = t.end - sender.max_end;
+        if (overshoot >= receiver.max_window || !(not_stale && ack_seen && ack_recent))
+            return Fit::Outside;
+        sender.end = t.end;
+        sender.flags |= kUnacknowledged;
+        return Fit::Tolerated;
+    }
+    return ack_seen ? Fit::Tolerated : Fit::Outside;
+}
+
+// ------------------------------------------------------------------------------ verdicts
+
+constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
+
+Verdict ignore(const View& view) noexcept {
+    return {
+        .outcome = Outcome::Ignore, .state = view.state, .assured = view.assured, .refresh = false};
+}
+
+/// The time-out that the state, and what is outstanding, call for (semantics.md 2.2).
+std::uint32_t timeout_for(TcpState state, Segment segment, const SideLines& side,
+                          const Settings& s) noexcept {
+    const Timeouts& all = s.timeouts;
+    const std::uint32_t usual = all.tcp[index_of(state)];
+    if (side.last.retransmissions >= s.tcp_max_retrans && usual > all.tcp_max_retrans)
+        return all.tcp_max_retrans;
+    if (segment == Segment::Rst) return all.tcp[index_of(TcpState::Close)];
+    const std::uint8_t either = side.original_window.flags | side.reply_window.flags;
+    if ((either & kUnacknowledged) != 0 && usual > all.tcp_unacknowledged)
+        return all.tcp_unacknowledged;
+    if (side.last.window == 0 && usual > all.tcp_max_retrans) return all.tcp_max_retrans;
+    return usual;
+}
+
+/// A segment out of window. If both sides of an assured connection send FIN or RST that do not fit,
+/// the tracker has lost the thread and the connection is probably over: its deadline comes down.
+Verdict outside(const Track& t, const View& view, const Settings& s) noexcept {
+    Verdict v = kInvalid;
+    const auto ends = [](std::uint8_t segment) {
+        return segment == index_of(Segment::Fin) || segment == index_of(Segment::Rst);
+    };
+    if (!view.assured || !ends(static_cast<std::uint8_t>(t.segment))) return v;
+    if (ends(t.last.segment) && t.last.dir != index_of(t.p.dir)) {
+        v.cut = view.remaining_s >= kCutFloor_s;
+        v.timeout_s = s.timeouts.tcp_unacknowledged;
+        return v;
+    }
+    t.last.segment = static_cast<std::uint8_t>(t.segment);
+    t.last.dir = static_cast<std::uint8_t>(t.p.dir);
+    return v;
+}
+
+/// The verdict on a segment that belongs, which takes the connection from `from` to `to`.
+Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Settings& s) noexcept {
+    TcpLast& last = t.last;
+    last.segment = static_cast<std::uint8_t>(t.segment);
+    last.dir = static_cast<std::uint8_t>(t.p.dir);
+    if (to != from && to == TcpState::FinWait) t.sender.flags |= kCloseInit;
+
+    Verdict v;
+    v.state = static_cast<std::uint8_t>(to);
+    v.state_changed = to != from;
+    v.assured = view.assured;
+    v.timeout_s = timeout_for(to, t.segment, *view.side, s);
+    if (!view.had_reply) {
+        // A RST to a SYN, or of a client that gave up: nothing was ever established (rule 8).
+        if (t.segment == Segment::Rst) v.outcome = Outcome::Kill;
+        if (to == TcpState::Established)  // picked up, and one side only seen
+            v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged);
+    } else if (to == TcpState::Established &&
+               (from == TcpState::SynRecv || from == TcpState::Established)) {
+        v.assured = true;
+    }
+    // A client that keeps knocking does not keep its entry alive (rule 9).
+    v.refresh = !(t.segment == Segment::Syn && from == TcpState::SynSent);
+    return v;
+}
+
+/// A later fragment has no header to judge: it keeps its connection alive and no more.
+Verdict later_fragment(const View& view, const Settings& s) noexcept {
+    const TcpState state{view.state};
+    Verdict v;
+    v.state = view.state;
+    v.assured = view.assured;
+    v.refresh = state == TcpState::Established;
+    v.timeout_s = timeout_for(state, Segment::Ack, *view.side, s);
+    if (!view.had_reply) v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged);
+    return v;
+}
+
+}  // namespace
+
+Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
+    const Segment segment = classify(p.tcp_flags);
+    const TcpState state = next_state(TcpState::None, Dir::Original, segment);
+    if (state == kTcpInvalid) return kInvalid;
+
+    TcpWindow& w = side.original_window = TcpWindow{};
+    side.reply_window = TcpWindow{};
+    side.last = TcpLast{.segment = static_cast<std::uint8_t>(segment)};
+    w.end = w.max_end = end_of(p);
+    w.max_window = std::max<std::uint32_t>(p.tcp_window, 1);
+    Verdict v{.state = static_cast<std::uint8_t>(state), .state_changed = true};
+    v.timeout_s = s.timeouts.tcp[index_of(state)];
+    if (segment == Segment::Syn) {
+        const SynOptions options = syn_options(p);
+        w.scale = options.scale;
+        w.flags = options.flags;
+        return v;
+    }
+    // The handshake was before our time: neither scale nor SACK-permitted is known, so windows
+    // cannot be judged and what SACK says is believed.
+    if (!s.tcp_loose) return kInvalid;
+    w.max_end += w.max_window;
+    w.flags = side.reply_window.flags = kSackPermitted | kLiberal;
+    Track t{.p = p,
+            .sender = w,
+            .receiver = side.reply_window,
+            .last = side.last,
+            .state = TcpState::None,
+            .segment = segment,
+            .end = w.end};
+    static_cast<void>(fit_window(t));
+    v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged);
+    return v;
+}
+
+Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
+    assert(view.side != nullptr);
+    if (p.fragment == Fragment::Later) return later_fragment(view, s);
+
+    SideLines& side = *view.side;
+    const bool original = p.dir == Dir::Original;
+    Track t{.p = p,
+            .sender = original ? side.original_window : side.reply_window,
+            .receiver = original ? side.reply_window : side.original_window,
+            .last = side.last,
+            .state = TcpState{view.state},
+            .segment = classify(p.tcp_flags),
+            .end = end_of(p)};
+    TcpState from = t.state;
+    TcpState to = next_state(from, p.dir, t.segment);
+    if (to == kTcpInvalid) return kInvalid;
+
+    if (to == TcpState::SynSent && from != TcpState::SynSent) {
+        if (may_reopen(t)) return {.outcome = Outcome::Reopen};
+        to = kTcpIgnore;
+    }
+    if (to == kTcpIgnore) {
+        if (!answers_stray_syn(t)) {
+            annotate(t);
+            return ignore(view);
+        }
+        resynchronise(t);
+        from = TcpState::SynSent;
+        to = TcpState::SynRecv;
+    }
+    bool check_window = true;
+    if (t.segment == Segment::Rst) {
+        const Reset reset = judge_reset(t, view, s);
+        if (reset == Reset::Forged) return kInvalid;
+        if (reset == Reset::Challenged) to = from;
+        check_window = reset != Reset::Unquestioned;
+    } else if (to == TcpState::TimeWait && from == TcpState::LastAck &&
+               t.last_was(Segment::Syn, opposite(p.dir)) && (t.last.flags & kChallengeAck) != 0) {
+        t.last.flags &= static_cast<std::uint8_t>(~kChallengeAck);
+        return ignore(view);
+    } else if (to == TcpState::SynSent2) {
+        t.last.flags |= kSimultaneousOpen;
+    } else if (to == TcpState::SynRecv && t.segment == Segment::Ack &&
+               (t.last.flags & kSimultaneousOpen) != 0) {
+        to = TcpState::Established;  // either side's ACK ends a simultaneous open
+    }
+
+    if (check_window) {
+        const bool liberal = s.tcp_be_liberal || (t.sender.flags & kLiberal) != 0;
+        const Fit fit = fit_window(t);
+        if (fit != Fit::Inside && !liberal)
+            return fit == Fit::Tolerated ? ignore(view) : outside(t, view, s);
+        // How long a fragmented segment is, its first fragment does not tell; without that, no
+        // acknowledgement of it can be judged.
+        if (p.fragment == Fragment::First) {
+            t.sender.flags |= kLiberal;
+            t.receiver.flags |= kLiberal;
+        }
+    }
+    return inside(t, view, from, to, s);
+}
+
+}  // namespace ct::proto::tcp
