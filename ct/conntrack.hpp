@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Connection tracking: the table, the trackers and the overflow policy behind one interface.
+//
+// Life of an entry:  free -> unconfirmed (open) -> linked (confirm) -> dying (kill, expire, evict)
+// -> free. Between open() and confirm() nobody but the worker that opened it sees it; a packet that
+// is dropped on the way abandons it and leaves no trace.
+//
+// Threads. Each worker passes its own WorkerId to the packet path's calls and is the only one that
+// uses it. Control calls may come from any thread; they share one WorkerId of their own under a
+// mutex, which the packet path never takes.
+#pragma once
+
+#include "ct/conn/entry.hpp"
+#include "ct/conn/settings.hpp"
+#include "ct/events.hpp"
+#include "ct/wire/packet.hpp"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace ct {
+
+using WorkerId = std::uint32_t;
+
+/// The most workers that a table is made for, control's own included.
+inline constexpr WorkerId kMaxWorkers = 64;
+
+/// Counters, by worker or summed. Names and meanings of the first ten are those of `conntrack -S`
+/// (semantics.md 2.12); the others are Sluice's own.
+struct Counters {
+    std::uint64_t found = 0;           ///< NAT collision checks that hit
+    std::uint64_t invalid = 0;         ///< packets that fit no connection and may open none
+    std::uint64_t insert = 0;          ///< entries injected by control
+    std::uint64_t insert_failed = 0;   ///< a clash, or no room in the bucket
+    std::uint64_t drop = 0;            ///< packets refused for want of room
+    std::uint64_t early_drop = 0;      ///< entries evicted to make room
+    std::uint64_t error = 0;           ///< ICMP errors whose inner packet is unusable
+    std::uint64_t search_restart = 0;  ///< lookups that a writer made start again
+    std::uint64_t clash_resolve = 0;   ///< packets that joined the entry which won a race
+    std::uint64_t chaintoolong = 0;    ///< refused because the bucket's chain was at its limit
+    std::uint64_t opened = 0;          ///< entries confirmed
+    std::uint64_t expired = 0;         ///< entries reclaimed after their time-out
+    std::uint64_t deleted = 0;         ///< entries ended by control, RST or reopening
+    std::uint64_t assured_evicted = 0; ///< assured entries evicted; only by a policy that says so
+    std::uint64_t table_full_log = 0;  ///< times that "table full, dropping packet" was due
+
+    Counters& operator+=(const Counters& o) noexcept;
+};
+
+/// Where the memory of the table came from; for the log.
+struct MemoryReport {
+    std::string pages;         ///< "1 GiB", "2 MiB", "transparent 2 MiB" or "4 KiB"
+    std::size_t total_bytes = 0;
+};
+
+class Conntrack {
+public:
+    /// Makes the table for `settings.max` entries and `workers` packet threads and touches its
+    /// memory. `hash_seed` 0 draws a random key; anything else is for reproducible tests.
+    /// Throws std::bad_alloc, or std::invalid_argument if the settings contradict one another.
+    Conntrack(const Settings& settings, WorkerId workers, std::uint64_t hash_seed = 0);
+    ~Conntrack();
+    Conntrack(const Conntrack&) = delete;
+    Conntrack& operator=(const Conntrack&) = delete;
+
+    // ---- Packet path. `w` is the calling worker's own.
+
+    /// Hashes every living packet that has a tuple and no connection yet, finds its connection and
+    /// sets conn, dir, original, reply, status, mark. An ICMP error is looked up by its inner tuple.
+    /// A packet with state Untracked is skipped. What finds nothing has conn invalid.
+    void lookup(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
+
+    /// Runs the protocol tracker on every packet with a connection, and sets `state`. A packet whose
+    /// connection went away or is to be reopened has its `conn` taken and must be opened.
+    void update(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
+
+    enum class Opening : std::uint8_t {
+        Opened,   ///< p.conn is a new unconfirmed entry, p.state New: confirm() or abandon() it
+        Found,    ///< another packet made the connection; p is updated and belongs to it
+        Invalid,  ///< may not open one: p.state is Invalid, and p goes on to the rules
+        Refused,  ///< no room: p.drop is set
+    };
+    /// For a packet that lookup() and update() left without a connection: looks again, else makes
+    /// an unconfirmed entry whose reply tuple, p.reply, is the mirror image for NAT to change.
+    [[nodiscard]] Opening open(WorkerId w, Packet& p, Nanos now) noexcept;
+
+    enum class Confirmation : std::uint8_t {
+        Linked,      ///< the entry is in the table
+        Joined,      ///< another worker was first with the same tuple: p now belongs to that one
+        ReplyTaken,  ///< another entry holds p.reply; still unconfirmed: choose another mapping
+        Refused,     ///< no room in a bucket: p.drop is set, the entry is gone
+    };
+    /// Publishes p's unconfirmed entry under p.original and p.reply, both or neither. Sets the
+    /// SRC_NAT and DST_NAT status where the reply is not the mirror image. The time-out runs from
+    /// here. `p.mark` and `p.out_port` are stored with it.
+    [[nodiscard]] Confirmation confirm(WorkerId w, Packet& p, Nanos now) noexcept;
+
+    /// Gives back p's unconfirmed entry, if it has one.
+    void abandon(WorkerId w, Packet& p) noexcept;
+
+    /// True if an entry other than `except` holds `reply` as one of its tuples; counted as `found`.
+    [[nodiscard]] bool tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except,
+                                   Nanos now) noexcept;
+
+    /// Sets the mark of p's connection.
+    void set_mark(Packet& p, std::uint32_t mark) noexcept;
+
+    /// Once a turn: reclaims expired entries, a bounded slice of the table.
+    void expire(WorkerId w, Nanos now) noexcept;
+
+    /// For a replay, which jumps from one event to the next: ends every expired entry among the
+    /// `count` from index `first` on, and returns when the first of the others there will expire,
+    /// or the last Nanos there is if none will.
+    [[nodiscard]] Nanos expire_among(WorkerId w, std::uint32_t first, std::uint32_t count,
+                                     Nanos now) noexcept;
+
+    // ---- Control path: any thread.
+
+    [[nodiscard]] const Settings& settings() const noexcept;
+    [[nodiscard]] std::uint32_t capacity() const noexcept;  ///< indices are 0 .. capacity() - 1
+    [[nodiscard]] std::uint32_t count() const noexcept;     ///< entries in use
+    [[nodiscard]] WorkerId workers() const noexcept;
+    [[nodiscard]] Counters counters(WorkerId w) const noexcept;
+    [[nodiscard]] Counters counters() const noexcept;
+    [[nodiscard]] MemoryReport memory() const;
+
+    /// Copies the entry at `index` if it is linked and not expired. Takes no lock that a worker
+    /// waits for, except for the counters, which it takes for some tens of nanoseconds.
+    [[nodiscard]] bool snapshot(std::uint32_t index, Nanos now, Snapshot& out) const noexcept;
+    /// The entry that holds `t` as its original or reply tuple.
+    [[nodiscard]] std::optional<Snapshot> find(const Tuple& t, Nanos now);
+    /// Ends the entry if it still is the one that `h` names. False if it was gone.
+    bool erase(ConnHandle h, Nanos now);
+    /// Sets mark bits of the entry that `h` names. False if it was gone.
+    bool set_mark(ConnHandle h, std::uint32_t mark, Nanos now);
+    /// Ends every entry; returns how many.
+    std::uint32_t flush(Nanos now);
+    /// Ends every entry that left by port `out_port` through masquerade (its address went away).
+    std::uint32_t flush_port(PortId out_port, Nanos now);
+
+    /// Counts listeners: workers record events while at least one is there (settings.events 2).
+    void add_listener() noexcept;
+    void remove_listener() noexcept;
+    /// Takes the next event of worker `w`'s ring (w == workers(): control's own). One thread.
+    bool next_event(WorkerId w, Event& out) noexcept;
+    [[nodiscard]] std::uint64_t lost_events() const noexcept;
+
+    /// Checks the invariants I1, I2, I3, I5 and I8 of a table at rest (no call under way). Empty if
+    /// they hold, else what is wrong. Slow.
+    [[nodiscard]] std::string check_invariants() const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ct

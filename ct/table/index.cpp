@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ct/table/index.hpp"
+
+#include <algorithm>
+
+namespace ct {
+
+namespace {
+
+// Overflow buckets, as a share of the buckets. At a load of four entries a bucket (every entry
+// NATed, table full), 2.1 % of the buckets hold more than eight by the Poisson distribution.
+constexpr std::size_t kOverflowShare = 16;
+constexpr std::size_t kMinOverflow = 64;
+
+constexpr std::uint32_t kAssuredMask = (1U << Bucket::kSlots) - 1;
+
+std::size_t overflow_count(unsigned log2_buckets) {
+    return std::max((std::size_t{1} << log2_buckets) / kOverflowShare, kMinOverflow);
+}
+
+void put_tag(Bucket& b, unsigned slot, std::uint16_t tag) noexcept {
+    const unsigned shift = slot % 4 * 16;
+    std::atomic<std::uint64_t>& word = b.tags[slot / 4];
+    const std::uint64_t rest = word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xffff} << shift);
+    word.store(rest | std::uint64_t{tag} << shift, std::memory_order_release);
+}
+
+}  // namespace
+
+Index::Index(unsigned log2_buckets, Pages largest)
+    : log2_{log2_buckets},
+      buckets_{(std::size_t{1} << log2_buckets) * sizeof(Bucket), Region::Touch::Now, largest},
+      overflow_{overflow_count(log2_buckets) * sizeof(Bucket), Region::Touch::Lazily,
+                std::max(largest, Pages::Transparent)},
+      overflow_total_{overflow_count(log2_buckets)} {
+    overflow_free_.reserve(overflow_total_);
+    for (std::size_t n = overflow_total_; n > 0; --n)
+        overflow_free_.push_back(static_cast<std::uint32_t>(n));
+}
+
+void Index::lock(std::uint32_t b) noexcept {
+    std::atomic<std::uint32_t>& seq = bucket(b).seq;
+    for (;;) {
+        std::uint32_t s = seq.load(std::memory_order_relaxed);
+        if ((s & 1) == 0 && seq.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
+                                                      std::memory_order_relaxed))
+            return;
+        spin_pause();
+    }
+}
+
+void Index::unlock(std::uint32_t b) noexcept {
+    std::atomic<std::uint32_t>& seq = bucket(b).seq;
+    seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
+void Index::lock_pair(std::uint32_t a, std::uint32_t b) noexcept {
+    lock(std::min(a, b));
+    if (a != b) lock(std::max(a, b));
+}
+
+void Index::unlock_pair(std::uint32_t a, std::uint32_t b) noexcept {
+    unlock(a);
+    if (a != b) unlock(b);
+}
+
+Slot Index::reserve(std::uint32_t b, Slot taken) noexcept {
+    Bucket* in = &bucket(b);
+    for (unsigned links = 0;; ++links) {
+        for (unsigned empty = in->match(0); empty != 0; empty &= empty - 1) {
+            const auto slot = static_cast<unsigned>(std::countr_zero(empty));
+            if (in != taken.bucket || slot != taken.number) return {in, slot};
+        }
+        if (links == kMaxChain) return {};
+        const std::uint32_t next = in->next();
+        if (next != 0) {
+            in = &overflow_.as<Bucket>()[next - 1];
+            continue;
+        }
+        const std::uint32_t fresh = take_overflow();
+        if (fresh == 0) return {};
+        const std::uint32_t assured = in->link.load(std::memory_order_relaxed) & kAssuredMask;
+        in->link.store(assured | fresh << Bucket::kSlots, std::memory_order_release);
+        in = &overflow_.as<Bucket>()[fresh - 1];
+    }
+}
+
+void Index::store(Slot s, std::uint16_t tag, Ref ref, std::uint8_t age) noexcept {
+    Bucket& b = *s.bucket;
+    b.refs[s.number].store(ref.word, std::memory_order_release);
+    b.ages[s.number].store(age, std::memory_order_relaxed);
+    const std::uint32_t link = b.link.load(std::memory_order_relaxed);
+    b.link.store(link & ~(1U << s.number), std::memory_order_relaxed);
+    put_tag(b, s.number, tag);
+}
+
+Slot Index::find_ref(std::uint32_t b, std::uint16_t tag, Ref ref) const noexcept {
+    Bucket* in = &bucket(b);
+    for (unsigned links = 0;; ++links) {
+        for (unsigned hits = in->match(tag); hits != 0; hits &= hits - 1) {
+            const auto slot = static_cast<unsigned>(std::countr_zero(hits));
+            if (in->ref(slot) == ref) return {in, slot};
+        }
+        const std::uint32_t next = in->next();
+        if (next == 0 || links == kMaxChain) return {};
+        in = &overflow_.as<Bucket>()[next - 1];
+    }
+}
+
+bool Index::remove(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept {
+    const Slot s = find_ref(b, tag, ref);
+    if (!s.valid()) return false;
+    put_tag(*s.bucket, s.number, 0);
+    if (bucket(b).next() != 0) drop_empty_tail(b);
+    return true;
+}
+
+bool Index::set_assured(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept {
+    const Slot s = find_ref(b, tag, ref);
+    if (!s.valid()) return false;
+    std::atomic<std::uint32_t>& link = s.bucket->link;
+    link.store(link.load(std::memory_order_relaxed) | 1U << s.number, std::memory_order_release);
+    return true;
+}
+
+void Index::drop_empty_tail(std::uint32_t b) noexcept {
+    for (;;) {
+        Bucket* before = &bucket(b);
+        if (before->next() == 0) return;
+        Bucket* last = &overflow_.as<Bucket>()[before->next() - 1];
+        while (last->next() != 0) {
+            before = last;
+            last = &overflow_.as<Bucket>()[last->next() - 1];
+        }
+        if (last->match(0) != (1U << Bucket::kSlots) - 1) return;
+        const std::uint32_t number = before->next();
+        const std::uint32_t assured = before->link.load(std::memory_order_relaxed) & kAssuredMask;
+        before->link.store(assured, std::memory_order_release);
+        give_overflow(number);
+    }
+}
+
+std::uint32_t Index::take_overflow() noexcept {
+    while (overflow_locked_.exchange(true, std::memory_order_acquire)) spin_pause();
+    std::uint32_t number = 0;
+    if (!overflow_free_.empty()) {
+        number = overflow_free_.back();
+        overflow_free_.pop_back();
+    }
+    overflow_locked_.store(false, std::memory_order_release);
+    return number;
+}
+
+void Index::give_overflow(std::uint32_t number) noexcept {
+    while (overflow_locked_.exchange(true, std::memory_order_acquire)) spin_pause();
+    overflow_free_.push_back(number);  // never beyond what the constructor reserved
+    overflow_locked_.store(false, std::memory_order_release);
+}
+
+std::uint32_t Index::overflow_in_use() const noexcept {
+    while (overflow_locked_.exchange(true, std::memory_order_acquire)) spin_pause();
+    const auto used = static_cast<std::uint32_t>(overflow_total_ - overflow_free_.size());
+    overflow_locked_.store(false, std::memory_order_release);
+    return used;
+}
+
+}  // namespace ct

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ct/table/pool.hpp"
+
+#include <algorithm>
+
+namespace ct {
+
+namespace {
+
+// Caches may hold back this share of the pool at most; below, there are none.
+constexpr std::uint32_t kCacheShare = 16;
+
+std::size_t bytes_for(std::uint32_t capacity, std::size_t line) { return capacity * line; }
+
+}  // namespace
+
+Pool::Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest)
+    : capacity_{capacity},
+      batch_{capacity / kCacheShare >= workers * 2 * kBatch ? kBatch : 0},
+      hot_{bytes_for(capacity, sizeof(HotLine)), Region::Touch::Now, largest},
+      side_{bytes_for(capacity, sizeof(SideLines)), Region::Touch::Now, largest},
+      addrs6_{bytes_for(capacity, sizeof(Addrs6)), Region::Touch::Lazily,
+              std::max(largest, Pages::Transparent)},
+      caches_(workers),
+      free_(capacity) {
+    // Popped from the back: low indices first, so that a table with few entries touches few pages.
+    for (std::uint32_t i = 0; i < capacity; ++i) free_[i] = capacity - 1 - i;
+    free_count_.store(capacity, std::memory_order_relaxed);
+}
+
+void Pool::lock() noexcept {
+    while (locked_.exchange(true, std::memory_order_acquire))
+        while (locked_.load(std::memory_order_relaxed)) spin_pause();
+}
+
+void Pool::refill(Cache& c) noexcept {
+    if (free_count_.load(std::memory_order_relaxed) == 0) return;
+    lock();
+    const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+    const std::uint32_t n = std::min(free, kBatch);
+    std::uint32_t count = c.count.load(std::memory_order_relaxed);
+    // In reverse, so that the cache hands them out in the order in which the stack would.
+    for (std::uint32_t i = 0; i < n; ++i) c.entries[count++] = free_[free - n + i];
+    c.count.store(count, std::memory_order_relaxed);
+    free_count_.store(free - n, std::memory_order_relaxed);
+    unlock();
+}
+
+void Pool::spill(Cache& c) noexcept {
+    lock();
+    std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+    // The oldest go: the newest are still in the core's caches.
+    for (std::uint32_t i = 0; i < kBatch; ++i) free_[free++] = c.entries[i];
+    std::copy(c.entries.begin() + kBatch, c.entries.end(), c.entries.begin());
+    c.count.store(kBatch, std::memory_order_relaxed);
+    free_count_.store(free, std::memory_order_relaxed);
+    unlock();
+}
+
+std::uint32_t Pool::take(std::uint32_t w) noexcept {
+    if (batch_ == 0) {
+        lock();
+        const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+        const std::uint32_t taken = free == 0 ? kNone : free_[free - 1];
+        if (free != 0) free_count_.store(free - 1, std::memory_order_relaxed);
+        unlock();
+        return taken;
+    }
+    Cache& c = caches_[w];
+    if (c.count.load(std::memory_order_relaxed) == 0) refill(c);
+    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+    if (count == 0) return kNone;
+    c.count.store(count - 1, std::memory_order_relaxed);
+    return c.entries[count - 1];
+}
+
+std::uint32_t Pool::peek(std::uint32_t w, std::uint32_t n) const noexcept {
+    const Cache& c = caches_[w];
+    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+    return n < count ? c.entries[count - 1 - n] : kNone;
+}
+
+bool Pool::ready(std::uint32_t w, std::uint32_t wanted) noexcept {
+    if (batch_ == 0) return free_count_.load(std::memory_order_relaxed) >= wanted;
+    Cache& c = caches_[w];
+    if (c.count.load(std::memory_order_relaxed) < wanted) refill(c);
+    return c.count.load(std::memory_order_relaxed) >= wanted;
+}
+
+void Pool::give(std::uint32_t w, std::uint32_t i) noexcept {
+    if (batch_ == 0) {
+        lock();
+        const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+        free_[free] = i;
+        free_count_.store(free + 1, std::memory_order_relaxed);
+        unlock();
+        return;
+    }
+    Cache& c = caches_[w];
+    if (c.count.load(std::memory_order_relaxed) == c.entries.size()) spill(c);
+    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+    c.entries[count] = i;
+    c.count.store(count + 1, std::memory_order_relaxed);
+}
+
+std::uint32_t Pool::in_use() const noexcept {
+    std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+    for (const Cache& c : caches_) free += c.count.load(std::memory_order_relaxed);
+    return capacity_ - std::min(free, capacity_);
+}
+
+}  // namespace ct

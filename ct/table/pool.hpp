@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The entries and who may use them. The memory is type-stable: an entry's lines are never unmapped,
+// so a stale reference reads an entry of another life, never something else.
+//
+// Free entries stand in a stack of all and in a cache a worker. A worker takes from and gives to
+// its own cache; a batch moves between it and the stack when it runs dry or over, so that the
+// stack's lock is taken once a batch. Of a small pool, where caches would strand a good part of it,
+// everything stays in the stack: then `max` is exact to the entry.
+#pragma once
+
+#include "ct/conn/entry.hpp"
+#include "ct/base/handle.hpp"
+#include "ct/table/memory.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace ct {
+
+class Pool {
+public:
+    static constexpr std::uint32_t kNone = ConnHandle::kNone;
+    static constexpr std::uint32_t kBatch = 64;  ///< entries moved at once
+
+    /// `capacity` entries for `workers` users. Throws std::bad_alloc.
+    Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest);
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+    [[nodiscard]] HotLine& hot(std::uint32_t i) const noexcept { return hot_.as<HotLine>()[i]; }
+    [[nodiscard]] SideLines& side(std::uint32_t i) const noexcept {
+        return side_.as<SideLines>()[i];
+    }
+    [[nodiscard]] Addrs6& addrs6(std::uint32_t i) const noexcept {
+        return addrs6_.as<Addrs6>()[i];
+    }
+
+    /// A free entry for worker `w`, or kNone if there is none left outside other workers' caches.
+    [[nodiscard]] std::uint32_t take(std::uint32_t w) noexcept;
+    /// The entry that the (n+1)-th take() from now will return if nothing else happens, or kNone if
+    /// the cache does not reach that far: what to prefetch.
+    [[nodiscard]] std::uint32_t peek(std::uint32_t w, std::uint32_t n) const noexcept;
+    /// Makes sure that the cache holds a burst's worth if the pool has it.
+    /// True if take() will succeed at least `wanted` times.
+    bool ready(std::uint32_t w, std::uint32_t wanted) noexcept;
+    /// Gives entry `i` back. Its generation has gone up before.
+    void give(std::uint32_t w, std::uint32_t i) noexcept;
+
+    /// Entries not free. Exact at rest; any thread.
+    [[nodiscard]] std::uint32_t in_use() const noexcept;
+    [[nodiscard]] Pages pages() const noexcept { return hot_.pages(); }
+    [[nodiscard]] std::size_t bytes() const noexcept { return hot_.size() + side_.size(); }
+
+private:
+    /// A worker's own free entries; written by it alone, `count` read by in_use().
+    struct alignas(kCacheLine) Cache {
+        std::atomic<std::uint32_t> count{0};
+        std::array<std::uint32_t, 2 * kBatch> entries{};
+    };
+
+    void lock() noexcept;
+    void unlock() noexcept { locked_.store(false, std::memory_order_release); }
+    void refill(Cache& c) noexcept;
+    void spill(Cache& c) noexcept;
+
+    std::uint32_t capacity_;
+    std::uint32_t batch_;  ///< kBatch, or 0: no caches
+    Region hot_;
+    Region side_;
+    Region addrs6_;
+    std::vector<Cache> caches_;
+
+    alignas(kCacheLine) std::atomic<bool> locked_{false};
+    std::atomic<std::uint32_t> free_count_{0};  ///< under the lock; read by anyone
+    std::vector<std::uint32_t> free_;           ///< under the lock; the first free_count_ are free
+};
+
+}  // namespace ct

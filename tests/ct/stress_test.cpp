@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// More threads than cores do to one small table what workers and control do at their worst: both
+// directions of the same flows on different threads, NATed and not, floods that evict, time-outs,
+// dumps, deletions. Afterwards the invariants hold and the books balance. Run under ThreadSanitizer
+// as well.
+#include "ct/conntrack.hpp"
+#include "tests/ct/packets.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace ct::test {
+namespace {
+
+constexpr WorkerId kWorkers = 4;
+constexpr std::uint32_t kExternal = 0xcb007101;  // 203.0.113.1
+
+std::uint32_t rounds() {
+    const char* set = std::getenv("SLUICE_STRESS_ROUNDS");
+    return set == nullptr ? 30'000 : static_cast<std::uint32_t>(std::strtoul(set, nullptr, 10));
+}
+
+struct Storm {
+    Conntrack ct;
+    std::atomic<std::uint64_t> packets{0};
+    std::atomic<std::uint64_t> now{1000 * kNanosPerSecond};
+
+    explicit Storm(const Settings& s) : ct{s, kWorkers, 1} {}
+
+    /// SNAT of odd client ports, to few external ports, so that mappings clash.
+    void confirm(WorkerId w, Packet& p, Nanos t, std::mt19937& rng) {
+        const bool nated = (p.tuple.sport.host() & 1) != 0;
+        if (nated) p.reply.dst = v4(kExternal);
+        for (int tries = 0; tries < 20; ++tries) {
+            if (nated) p.reply.dport = Be16::from_host(static_cast<std::uint16_t>(1024 + rng() % 64));
+            const auto c = ct.confirm(w, p, t);
+            if (c != Conntrack::Confirmation::ReplyTaken) return;
+        }
+        ct.abandon(w, p);
+    }
+
+    void burst(WorkerId w, std::mt19937& rng) {
+        const Nanos t = now.fetch_add(kNanosPerTick / 8, std::memory_order_relaxed);
+        std::vector<Packet> b;
+        for (int i = 0; i < 16; ++i) {
+            const auto port = static_cast<std::uint16_t>(rng() % 600);
+            const std::uint8_t proto = rng() % 2 == 0 ? ipproto::kTcp : ipproto::kUdp;
+            const Tuple t4 = tuple4(proto, kClient, port, kServer, 80);
+            switch (rng() % 5) {
+                case 0: b.push_back(tcp(t4, tcpflag::kSyn, 1000)); break;
+                case 1: b.push_back(tcp(reply_of(t4), tcpflag::kSyn | tcpflag::kAck, 5000, 1001)); break;
+                case 2: b.push_back(tcp(t4, tcpflag::kAck, 1001, 5001)); break;
+                case 3: {  // the answer to some mapping
+                    Tuple mapped = tuple4(proto, kServer, 80, kExternal,
+                                          static_cast<std::uint16_t>(1024 + rng() % 64));
+                    b.push_back(tcp(mapped, tcpflag::kAck, 5001, 1001));
+                    break;
+                }
+                default: b.push_back(tcp(t4, rng() % 8 == 0 ? tcpflag::kRst : tcpflag::kAck, 1001, 5001));
+            }
+        }
+        ct.lookup(w, b, t);
+        ct.update(w, b, t);
+        for (Packet& p : b) {
+            if (!p.alive() || p.conn.valid() || p.state != CtState::None) continue;
+            if (ct.open(w, p, t) == Conntrack::Opening::Opened) confirm(w, p, t, rng);
+        }
+        ct.expire(w, t);
+        packets.fetch_add(b.size(), std::memory_order_relaxed);
+    }
+
+    void control(std::atomic<bool>& stop) {
+        std::mt19937 rng{77};
+        ct.add_listener();
+        while (!stop.load()) {
+            const Nanos t = now.load(std::memory_order_relaxed);
+            Snapshot s;
+            for (std::uint32_t i = 0; i < ct.capacity(); ++i) {
+                if (!ct.snapshot(i, t, s)) continue;
+                // What a dump shows is one connection, not halves of two.
+                EXPECT_EQ(s.original.proto, s.reply.proto);
+                EXPECT_EQ(s.original.dst, s.reply.src);
+                EXPECT_TRUE(s.reply.dst == s.original.src || s.reply.dst == v4(kExternal));
+                if (rng() % 64 == 0) ct.erase(s.handle, t);
+            }
+            Event e;
+            for (WorkerId w = 0; w <= kWorkers; ++w)
+                while (ct.next_event(w, e)) EXPECT_EQ(e.conn.original.proto, e.conn.reply.proto);
+            std::this_thread::yield();
+        }
+        ct.remove_listener();
+    }
+};
+
+void storm(Overflow policy) {
+    Settings s;
+    s.max = 256;
+    s.overflow = policy;
+    s.acct = true;
+    s.timeouts.udp = 2;
+    s.timeouts.tcp[index_of(TcpState::Close)] = 1;
+    Storm storm{s};
+    std::atomic<bool> stop{false};
+    std::thread control{[&] { storm.control(stop); }};
+    std::vector<std::thread> workers;
+    for (WorkerId w = 0; w < kWorkers; ++w)
+        workers.emplace_back([&, w] {
+            std::mt19937 rng{w + 1};
+            for (std::uint32_t r = 0; r < rounds() / 16; ++r) storm.burst(w, rng);
+        });
+    for (std::thread& t : workers) t.join();
+    stop = true;
+    control.join();
+
+    EXPECT_EQ(storm.ct.check_invariants(), "");
+    const Counters c = storm.ct.counters();
+    EXPECT_EQ(c.opened, c.expired + c.deleted + c.early_drop + storm.ct.count());
+    EXPECT_GT(c.opened, 100U);
+    storm.ct.flush(storm.now);
+    EXPECT_EQ(storm.ct.count(), 0U);
+    EXPECT_EQ(storm.ct.check_invariants(), "");
+}
+
+TEST(Stress, BooksBalanceAndInvariantsHoldWhereTheOldestGoes) { storm(Overflow::EmbryonicOldest); }
+TEST(Stress, BooksBalanceAndInvariantsHoldWhereLinuxEvicts) { storm(Overflow::Linux); }
+TEST(Stress, BooksBalanceAndInvariantsHoldWhereNewcomersAreDropped) { storm(Overflow::Drop); }
+
+// Two threads see the first packet of the same flows at the same moment: one entry each, both
+// packets belong to it.
+TEST(Stress, FirstPacketsOfOneFlowOnTwoThreadsMakeOneEntry) {
+    Settings s;
+    s.max = 100'000;
+    Conntrack ct{s, 2, 1};
+    constexpr std::uint32_t kFlows = 20'000;
+    std::atomic<std::uint32_t> at{0};
+    const auto run = [&](WorkerId w) {
+        for (std::uint32_t i = 0; i < kFlows; ++i) {
+            // In step, so that the two are really at the same flow.
+            at.fetch_add(1);
+            while (at.load() < 2 * i + 2) spin_pause();
+            Packet p = packet(tuple4(ipproto::kUdp, kClient + i / 60'000,
+                                     static_cast<std::uint16_t>(i), kServer, 53));
+            EXPECT_TRUE(track(ct, w, p, 1000 * kNanosPerSecond));
+            EXPECT_TRUE(p.conn.valid());
+        }
+    };
+    std::thread other{[&] { run(1); }};
+    run(0);
+    other.join();
+
+    EXPECT_EQ(ct.count(), kFlows);
+    EXPECT_EQ(ct.check_invariants(), "");
+}
+
+}  // namespace
+}  // namespace ct::test
