@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "nat/check.hpp"
+
+#include <utility>
+
+namespace nat {
+namespace {
+
+/// The family that a rule's match and target ask for; None: any, Contradiction aside.
+[[nodiscard]] ct::Family family_of(const Rule& rule) noexcept {
+    const Match& m = rule.match;
+    for (const ct::Family f : {m.family, m.src.family, m.dst.family, rule.target.family})
+        if (f != ct::Family::None) return f;
+    return ct::Family::None;
+}
+
+[[nodiscard]] bool has_address_target(Action a) noexcept {
+    return a == Action::Snat || a == Action::Dnat;
+}
+[[nodiscard]] bool is_destination_action(Action a) noexcept {
+    return a == Action::Dnat || a == Action::Redirect;
+}
+[[nodiscard]] bool is_source_action(Action a) noexcept {
+    return a == Action::Snat || a == Action::Masquerade;
+}
+
+[[nodiscard]] bool belongs_to(Chain chain, Action a) noexcept {
+    switch (a) {
+        case Action::Accept:
+            return true;
+        case Action::Drop:
+            return chain != Chain::Nat;
+        case Action::Reject:
+        case Action::Mark:
+            return chain == Chain::Filter;
+        case Action::Notrack:
+        case Action::Zone:
+            return chain == Chain::Raw;
+        case Action::Snat:
+        case Action::Masquerade:
+        case Action::Dnat:
+        case Action::Redirect:
+            return chain == Chain::Nat;
+    }
+    return false;
+}
+
+[[nodiscard]] constexpr std::uint8_t bit_of(ct::CtState s) noexcept {
+    return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
+}
+
+/// What contradicts itself in the conditions alone, whatever the chain.
+[[nodiscard]] std::string contradiction_in(const Match& m) {
+    if ((m.not_src && m.src.family == ct::Family::None) ||
+        (m.not_dst && m.dst.family == ct::Family::None))
+        return "it excludes every address";
+    if (m.not_src && m.src.length == 0) return "it excludes every source";
+    if (m.not_dst && m.dst.length == 0) return "it excludes every destination";
+    if (m.sport.first > m.sport.last) return "its range of source ports is empty";
+    if (m.dport.first > m.dport.last) return "its range of destination ports is empty";
+    const bool asks_ports = !m.sport.any() || !m.dport.any();
+    if (asks_ports && m.proto >= 0 && !has_ports(static_cast<std::uint8_t>(m.proto)))
+        return "it asks for ports of a protocol that has none";
+    if (m.proto > 255) return "there is no such IP protocol";
+    if ((m.mark & ~m.mark_mask) != 0) return "its mark has bits outside of its mask";
+    if (m.zone > 0xffff) return "there is no such zone";
+    return {};
+}
+
+/// What contradicts the moment at which the chain is asked.
+[[nodiscard]] std::string contradiction_with_chain(const Rule& rule) {
+    const Match& m = rule.match;
+    if (rule.chain == Chain::Raw) {
+        if (m.out_port != ct::kNoPort) return "the raw chain is asked before routing";
+        if (m.states != 0 || m.status_set != 0 || m.mark != 0 || m.zone > 0)
+            return "the raw chain is asked before the packet has a connection";
+    }
+    if (rule.chain == Chain::Nat) {
+        constexpr auto kFirst =
+            static_cast<std::uint8_t>(bit_of(ct::CtState::New) | bit_of(ct::CtState::Related));
+        if (m.states != 0 && (m.states & kFirst) == 0)
+            return "the nat chain sees only the first packet of a connection";
+        if (is_destination_action(rule.action) && m.out_port != ct::kNoPort)
+            return "the destination is translated before routing";
+    }
+    return {};
+}
+
+[[nodiscard]] std::string contradiction(const Rule& rule) {
+    const Match& m = rule.match;
+    const ct::Family family = family_of(rule);
+    for (const ct::Family f : {m.family, m.src.family, m.dst.family})
+        if (f != ct::Family::None && f != family) return "it asks for IPv4 and IPv6 at once";
+    if (rule.target.family != ct::Family::None && rule.target.family != family)
+        return "its target is of another family than its match";
+    if (std::string why = contradiction_in(m); !why.empty()) return why;
+    return contradiction_with_chain(rule);
+}
+
+/// True if every address of `inner` lies in `outer`, of the same family.
+[[nodiscard]] bool inside(const Prefix& inner, const Prefix& outer) noexcept {
+    return inner.length >= outer.length && outer.contains(inner.family, inner.addr);
+}
+
+/// True if every address that the condition (b, not_b) admits is admitted by (a, not_a). Families
+/// are compared elsewhere.
+[[nodiscard]] bool covers(const Prefix& a, bool not_a, const Prefix& b, bool not_b) noexcept {
+    if (a.family == ct::Family::None || (a.length == 0 && !not_a)) return true;
+    if (b.family == ct::Family::None) return false;
+    if (!not_a && !not_b) return inside(b, a);
+    if (not_a && not_b) return inside(a, b);
+    if (not_a) return !inside(b, a) && !inside(a, b);
+    return false;  // all but b lies in a only if a is everything
+}
+
+[[nodiscard]] bool covers(PortRange a, PortRange b) noexcept {
+    return a.contains(b.first) && a.contains(b.last);
+}
+
+/// True if whatever matches `b` matches `a`, its mark aside.
+[[nodiscard]] bool covers_but_for_mark(const Rule& a, const Rule& b) noexcept {
+    const Match& x = a.match;
+    const Match& y = b.match;
+    const ct::Family family = family_of(a);
+    return (x.in_port == ct::kNoPort || x.in_port == y.in_port) &&
+           (x.out_port == ct::kNoPort || x.out_port == y.out_port) &&
+           (family == ct::Family::None || family == family_of(b)) &&
+           (x.proto < 0 || x.proto == y.proto) && covers(x.sport, y.sport) &&
+           covers(x.dport, y.dport) && (x.zone < 0 || x.zone == y.zone) &&
+           (x.states == 0 || (y.states != 0 && (y.states & ~unsigned{x.states}) == 0)) &&
+           (y.status_set & x.status_set) == x.status_set &&
+           covers(x.src, x.not_src, y.src, y.not_src) && covers(x.dst, x.not_dst, y.dst, y.not_dst);
+}
+
+[[nodiscard]] bool covers_mark(const Match& x, const Match& y) noexcept {
+    return (y.mark_mask & x.mark_mask) == x.mark_mask && (y.mark & x.mark_mask) == x.mark;
+}
+
+/// True if a packet that `a` decides about never comes to `b`.
+[[nodiscard]] bool ends_before(const Rule& a, const Rule& b) noexcept {
+    if (a.chain != b.chain || a.action == Action::Mark) return false;
+    if (a.chain != Chain::Nat || a.action == Action::Accept) return true;
+    return is_source_action(a.action) == is_source_action(b.action) && b.action != Action::Accept;
+}
+
+}  // namespace
+
+std::string malformed(const Rule& rule) {
+    if (!belongs_to(rule.chain, rule.action)) return "the action has no meaning in this chain";
+    for (const Prefix* p : {&rule.match.src, &rule.match.dst}) {
+        const unsigned most = p->family == ct::Family::Ipv4   ? 32
+                              : p->family == ct::Family::Ipv6 ? 128
+                                                              : 0;
+        if (p->length > most) return "a prefix is longer than its address";
+    }
+    if (rule.action == Action::Zone && rule.value > 0xffff) return "there is no such zone";
+
+    const Target& t = rule.target;
+    if (has_address_target(rule.action) && t.family == ct::Family::None)
+        return "it has no address to translate to";
+    if (!has_address_target(rule.action) && t.family != ct::Family::None)
+        return "the action takes no address";
+    if (t.last_addr.bytes < t.first_addr.bytes) return "its range of addresses is empty";
+    if (t.ports.first > t.ports.last) return "its range of ports is empty";
+    if (t.ports.first == 0 && !t.ports.any()) return "port 0 cannot be translated to";
+    return {};
+}
+
+std::vector<DeadRule> dead_rules(std::span<const Rule> rules) {
+    std::vector<DeadRule> dead;
+    std::vector<bool> possible(rules.size(), false);
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        if (std::string why = contradiction(rules[i]); !why.empty()) {
+            dead.push_back({i, std::nullopt, std::move(why)});
+            continue;
+        }
+        possible[i] = true;
+        // From the nearest rule backwards: once a Mark rule was passed, an earlier rule's condition
+        // on the mark says nothing, as the mark was another then.
+        bool marked = false;
+        std::optional<std::size_t> by;
+        for (std::size_t j = i; j-- > 0;) {
+            const Rule& earlier = rules[j];
+            if (!possible[j]) continue;
+            marked = marked || (earlier.chain == rules[i].chain && earlier.action == Action::Mark);
+            const bool mark_covered = earlier.match.mark_mask == 0 ||
+                                      (!marked && covers_mark(earlier.match, rules[i].match));
+            if (mark_covered && ends_before(earlier, rules[i]) &&
+                covers_but_for_mark(earlier, rules[i]))
+                by = j;
+        }
+        if (by)
+            dead.push_back({i, by, "an earlier rule decides about every packet it could match"});
+    }
+    return dead;
+}
+
+}  // namespace nat

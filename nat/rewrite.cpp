@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "nat/rewrite.hpp"
+
+#include "ct/conn/status.hpp"
+#include "ct/wire/checksum.hpp"
+#include "ct/wire/headers.hpp"
+#include "nat/rule.hpp"
+
+#include <cstddef>
+#include <optional>
+
+namespace nat {
+namespace {
+
+using ct::Be16;
+using ct::ChecksumDelta;
+using ct::Dir;
+using ct::Packet;
+using ct::Tuple;
+
+/// Where a transport header has its checksum, in bytes; none: it has none that can be updated.
+[[nodiscard]] std::optional<std::size_t> checksum_offset(std::uint8_t proto) noexcept {
+    switch (proto) {
+        case ct::ipproto::kTcp:
+            return offsetof(ct::TcpHeader, checksum);
+        case ct::ipproto::kUdp:
+            return offsetof(ct::UdpHeader, checksum);
+        case ct::ipproto::kUdplite:
+            return offsetof(ct::UdpliteHeader, checksum);
+        case ct::ipproto::kDccp:
+            return 6;  // RFC 4340 5.1
+        case ct::ipproto::kIcmp:
+        case ct::ipproto::kIcmpv6:
+            return offsetof(ct::IcmpHeader, checksum);
+        default:
+            return std::nullopt;
+    }
+}
+
+/// What the transport checksum has to change by: the addresses belong to it only where it covers a
+/// pseudo-header, and ICMP's does not (RFC 792).
+[[nodiscard]] ChecksumDelta transport_delta(std::uint8_t proto, const ChecksumDelta& addresses,
+                                            const ChecksumDelta& ports) noexcept {
+    ChecksumDelta delta = ports;
+    if (proto != ct::ipproto::kIcmp) delta.add(addresses);
+    return delta;
+}
+
+/// The checksum `old` of protocol `proto` after the change.
+[[nodiscard]] Be16 updated(std::uint8_t proto, Be16 old, const ChecksumDelta& delta) noexcept {
+    const bool zero_is_none = proto == ct::ipproto::kUdp || proto == ct::ipproto::kUdplite;
+    return zero_is_none ? delta.apply_udp(old) : delta.apply(old);
+}
+
+/// Replaces a field of the packet and gathers the change.
+void replace(std::uint8_t* at, Be16 to, ChecksumDelta& delta) noexcept {
+    delta.replace(ct::load<Be16>(at), to);
+    ct::store(at, to);
+}
+
+/// Writes the addresses of `to` into the IP header at `l3`, with IPv4's own checksum updated.
+/// Returns the change of the addresses; `covering`, the change of everything, is added to.
+ChecksumDelta set_addresses(std::uint8_t* l3, const Tuple& to, ChecksumDelta& covering) noexcept {
+    ChecksumDelta addresses;
+    if (to.family == ct::Family::Ipv4) {
+        auto ip = ct::load<ct::Ipv4Header>(l3);
+        addresses.replace(ip.src, to.src.as_v4());
+        addresses.replace(ip.dst, to.dst.as_v4());
+        ip.src = to.src.as_v4();
+        ip.dst = to.dst.as_v4();
+        const Be16 checksum = addresses.apply(ip.checksum);
+        covering.replace(ip.checksum, checksum);
+        ip.checksum = checksum;
+        ct::store(l3, ip);
+    } else {
+        auto ip = ct::load<ct::Ipv6Header>(l3);
+        addresses.replace(ct::Addr{ip.src}, to.src, to.family);
+        addresses.replace(ct::Addr{ip.dst}, to.dst, to.family);
+        ip.src = to.src.bytes;
+        ip.dst = to.dst.bytes;
+        ct::store(l3, ip);
+    }
+    covering.add(addresses);
+    return addresses;
+}
+
+/// Writes the ports of `to`, or its ICMP identifier, into the transport header at `l4`, of which
+/// eight bytes are there. Returns the change.
+ChecksumDelta set_ports(std::uint8_t* l4, const Tuple& to) noexcept {
+    ChecksumDelta ports;
+    if (has_ports(to.proto)) {
+        replace(l4, to.sport, ports);
+        replace(l4 + 2, to.dport, ports);
+    } else if (ct::is_icmp(to.proto)) {
+        replace(l4 + offsetof(ct::IcmpHeader, id), to.sport, ports);
+    }
+    return ports;
+}
+
+/// SCTP. The CRC changes by the difference of the right ones before and after, so that a wrong one
+/// stays wrong. Nothing to do if the ports stay: the CRC does not cover the addresses.
+void set_sctp_ports(Packet& p, const Tuple& to) noexcept {
+    std::uint8_t* l4 = p.data + p.l4_offset;
+    auto sctp = ct::load<ct::SctpHeader>(l4);
+    if (sctp.sport == to.sport && sctp.dport == to.dport) return;
+    if (p.fragment != ct::Fragment::Whole) {
+        p.drop = ct::Drop::NatFragment;
+        return;
+    }
+    const std::span<const std::uint8_t> packet{l4, p.end - p.l4_offset};
+    const std::uint32_t before = ct::sctp_checksum(packet);
+    sctp.sport = to.sport;
+    sctp.dport = to.dport;
+    ct::store(l4, sctp);
+    sctp.checksum ^= before ^ ct::sctp_checksum(packet);
+    ct::store(l4, sctp);
+}
+
+/// Any packet but an ICMP error: leaves with the tuple of an answer to the opposite direction.
+void rewrite_packet(Packet& p) noexcept {
+    const Tuple to = ct::reply_of(p.dir == Dir::Original ? p.reply : p.original);
+    ChecksumDelta all;
+    const ChecksumDelta addresses = set_addresses(p.data + p.l3_offset, to, all);
+    if (p.fragment == ct::Fragment::Later) return;
+    if (to.proto == ct::ipproto::kSctp) return set_sctp_ports(p, to);
+
+    std::uint8_t* l4 = p.data + p.l4_offset;
+    const ChecksumDelta ports = set_ports(l4, to);
+    const std::optional<std::size_t> at = checksum_offset(to.proto);
+    if (!at) return;
+    const auto old = ct::load<Be16>(l4 + *at);
+    ct::store(l4 + *at, updated(to.proto, old, transport_delta(to.proto, addresses, ports)));
+}
+
+/// The packet inside an ICMP error becomes what its sender had sent. Returns the change of all its
+/// bytes, which the error's own checksum covers. The transport checksum is updated where it is
+/// among the bytes quoted; TCP's usually is not, as eight bytes are all that RFC 792 promises.
+ChecksumDelta rewrite_quoted(Packet& p) noexcept {
+    const Tuple& to = p.dir == Dir::Original ? p.reply : p.original;
+    ChecksumDelta all;
+    const ChecksumDelta addresses = set_addresses(p.data + p.inner_l3_offset, to, all);
+    std::uint8_t* l4 = p.data + p.inner_l4_offset;
+    const ChecksumDelta ports = set_ports(l4, to);
+    all.add(ports);
+    const std::optional<std::size_t> at = checksum_offset(to.proto);
+    if (!at || p.inner_l4_offset + *at + sizeof(Be16) > p.end) return all;
+    const auto old = ct::load<Be16>(l4 + *at);
+    replace(l4 + *at, updated(to.proto, old, transport_delta(to.proto, addresses, ports)), all);
+    return all;
+}
+
+/// An ICMP error. Its destination is the endpoint that it is for. Its source may be any router on
+/// the way; where the mapping hides the source's side, the router hides behind the same address
+/// (RFC 5508 REQ-5), else it is shown as it is, as traceroute expects.
+void rewrite_error(Packet& p) noexcept {
+    const bool original = p.dir == Dir::Original;
+    const Tuple& own = original ? p.original : p.reply;
+    const Tuple& other = original ? p.reply : p.original;
+    Tuple to = p.tuple;
+    if (other.dst != own.src) to.src = other.dst;
+    if (other.src != own.dst) to.dst = other.src;
+
+    ChecksumDelta all;
+    const ChecksumDelta addresses = set_addresses(p.data + p.l3_offset, to, all);
+    std::uint8_t* l4 = p.data + p.l4_offset;
+    const ChecksumDelta delta = transport_delta(to.proto, addresses, rewrite_quoted(p));
+    std::uint8_t* checksum = l4 + offsetof(ct::IcmpHeader, checksum);
+    ct::store(checksum, delta.apply(ct::load<Be16>(checksum)));
+}
+
+}  // namespace
+
+void rewrite(std::span<Packet> packets) noexcept {
+    for (Packet& p : packets) {
+        if (!p.alive() || !p.conn.valid() || (p.status & ct::status::kNatMask) == 0) continue;
+        if (p.icmp_error)
+            rewrite_error(p);
+        else
+            rewrite_packet(p);
+    }
+}
+
+}  // namespace nat

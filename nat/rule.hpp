@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Rules: ordered, the first that matches wins, in three chains as in iptables.
+//
+//   raw      every packet before the lookup: notrack, zone
+//   filter   every packet to be forwarded or taken in, after DNAT and before SNAT: what iptables'
+//            FORWARD and INPUT see; a packet of a NATed connection shows its real endpoints
+//   nat      the first packet of a connection: dnat and redirect before routing, snat and
+//            masquerade after it; the mapping holds for the connection's life
+//
+// Here is what a rule says; nat/rule_set.hpp applies them, nat/check.hpp finds those that can never
+// match.
+#pragma once
+
+#include "ct/wire/packet.hpp"
+#include "ct/wire/tuple.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace nat {
+
+/// A set of addresses with a common prefix. Family None contains every address.
+struct Prefix {
+    ct::Addr addr;
+    std::uint8_t length = 0;  ///< bits
+    ct::Family family = ct::Family::None;
+
+    /// True if `a`, an address of family `f`, lies in the prefix.
+    [[nodiscard]] bool contains(ct::Family f, const ct::Addr& a) const noexcept;
+    friend bool operator==(const Prefix&, const Prefix&) noexcept = default;
+};
+
+/// Ports from `first` to `last`, both included, in host order.
+struct PortRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 0xffff;
+
+    [[nodiscard]] constexpr bool contains(std::uint16_t port) const noexcept {
+        return first <= port && port <= last;
+    }
+    [[nodiscard]] constexpr bool any() const noexcept { return first == 0 && last == 0xffff; }
+    /// How many ports there are; `first` must not lie behind `last`.
+    [[nodiscard]] constexpr std::uint32_t count() const noexcept {
+        return std::uint32_t{last} - first + 1;
+    }
+    friend constexpr bool operator==(PortRange, PortRange) noexcept = default;
+};
+
+enum class Chain : std::uint8_t { Raw, Filter, Nat };
+
+enum class Action : std::uint8_t {
+    Accept,
+    Drop,
+    Reject,   ///< drop and answer: TCP RST, else ICMP port unreachable
+    Notrack,  ///< raw: UNTRACKED, no entry
+    Zone,     ///< raw: track in zone `value`
+    Mark,     ///< filter: set the connection's mark to `value` and go on with the next rule
+    Snat,
+    Masquerade,  ///< snat to the primary address of the port it leaves by
+    Dnat,
+    Redirect,  ///< dnat to the primary address of the port it came in by
+};
+
+/// What a rule asks of a packet; every condition must hold. A `not_` flag inverts its condition,
+/// but for the family: "not in 192.0.2.0/24" asks for IPv4 as much as "in 192.0.2.0/24" does.
+struct Match {
+    ct::PortId in_port = ct::kNoPort;   ///< kNoPort: any
+    ct::PortId out_port = ct::kNoPort;  ///< kNoPort: any; a packet to Sluice itself has none
+    Prefix src;
+    Prefix dst;
+    PortRange sport;  ///< other than any() only with a protocol that has ports
+    PortRange dport;
+    int proto = -1;                        ///< IP protocol number; -1: any
+    ct::Family family = ct::Family::None;  ///< None: any
+    std::uint8_t states = 0;               ///< set of 1 << CtState; 0: any
+    std::uint16_t status_set = 0;          ///< ct::status bits that must be set (SNAT and DNAT too)
+    int zone = -1;                         ///< -1: any
+    std::uint32_t mark = 0;                ///< matches if (mark of connection & mark_mask) == mark
+    std::uint32_t mark_mask = 0;
+    bool not_src = false;
+    bool not_dst = false;
+
+    friend bool operator==(const Match&, const Match&) noexcept = default;
+};
+
+/// True if the protocol's tuple holds ports, so that rules may ask for them and NAT may change
+/// them.
+[[nodiscard]] constexpr bool has_ports(std::uint8_t proto) noexcept {
+    return proto == ct::ipproto::kTcp || proto == ct::ipproto::kUdp ||
+           proto == ct::ipproto::kUdplite || proto == ct::ipproto::kSctp;
+}
+
+/// Where a nat rule maps to. Without addresses: the port's own (masquerade, redirect).
+struct Target {
+    ct::Addr first_addr;
+    ct::Addr last_addr;
+    ct::Family family = ct::Family::None;  ///< None: no addresses
+    PortRange ports;                       ///< any(): the port is kept if free
+    bool random = false;      ///< choose the port at random even if the original is free
+    bool persistent = false;  ///< the address depends on the source alone
+
+    friend bool operator==(const Target&, const Target&) noexcept = default;
+};
+
+struct Rule {
+    Chain chain = Chain::Filter;
+    Match match;
+    Action action = Action::Accept;
+    std::uint32_t value = 0;  ///< of Zone and Mark
+    Target target;            ///< of nat actions
+    std::string name;         ///< for counters and messages
+    int line = 0;             ///< in the configuration file
+};
+
+}  // namespace nat

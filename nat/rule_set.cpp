@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "nat/rule_set.hpp"
+
+#include "ct/wire/headers.hpp"
+#include "nat/check.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace nat {
+namespace {
+
+/// Bits of RuleSet::Compiled::conditions.
+enum Condition : std::uint32_t {
+    kInPort = 1U << 0,
+    kOutPort = 1U << 1,
+    kFamily = 1U << 2,
+    kProto = 1U << 3,
+    kState = 1U << 4,
+    kZone = 1U << 5,
+    kStatus = 1U << 6,
+    kMark = 1U << 7,
+    kSport = 1U << 8,
+    kDport = 1U << 9,
+    kSrc = 1U << 10,
+    kDst = 1U << 11,
+    kNotSrc = 1U << 12,
+    kNotDst = 1U << 13,
+    kNever = 1U << 14,  ///< the families contradict one another
+};
+
+[[nodiscard]] constexpr std::uint8_t bit_of(ct::CtState s) noexcept {
+    return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
+}
+
+/// What confirm() will say of a mapping that is still being made.
+[[nodiscard]] std::uint16_t nat_status(const ct::Tuple& original, const ct::Tuple& reply) noexcept {
+    const ct::Tuple mirror = ct::reply_of(original);
+    if (reply == mirror) return 0;
+    unsigned status = 0;
+    const bool icmp = ct::is_icmp(original.proto);
+    if (reply.src != mirror.src || (!icmp && reply.sport != mirror.sport))
+        status |= ct::status::kDstNat;
+    if (reply.dst != mirror.dst || reply.dport != mirror.dport ||
+        (icmp && reply.sport != mirror.sport))
+        status |= ct::status::kSrcNat;
+    return static_cast<std::uint16_t>(status);
+}
+
+[[nodiscard]] bool is_source_action(Action a) noexcept {
+    return a == Action::Snat || a == Action::Masquerade;
+}
+
+}  // namespace
+
+PacketView wire_view(const ct::Packet& p) noexcept {
+    PacketView v;
+    v.in_port = p.in_port;
+    v.out_port = p.out_port;
+    v.family = p.tuple.family;
+    v.proto = p.tuple.proto;
+    v.state = p.state;
+    v.dir = p.dir;
+    if (has_ports(p.tuple.proto)) {
+        v.sport = p.tuple.sport.host();
+        v.dport = p.tuple.dport.host();
+    }
+    v.status = p.status;
+    v.zone = p.tuple.zone;
+    v.mark = p.mark;
+    v.src = p.tuple.src;
+    v.dst = p.tuple.dst;
+    return v;
+}
+
+PacketView forward_view(const ct::Packet& p) noexcept {
+    PacketView v = wire_view(p);
+    if (!p.conn.valid()) return v;
+
+    // The endpoints that take part are the two tuples' sources: each is its own endpoint's true
+    // address, whichever side of the NAT the packet is on.
+    const bool original = p.dir == ct::Dir::Original;
+    const ct::Tuple& from = original ? p.original : p.reply;
+    const ct::Tuple& to = original ? p.reply : p.original;
+    if (p.opened) v.status |= nat_status(p.original, p.reply);
+    if (p.icmp_error) {
+        if (v.dst == from.dst) v.dst = to.src;
+        return v;
+    }
+    v.src = from.src;
+    v.dst = to.src;
+    if (has_ports(from.proto)) {
+        v.sport = from.sport.host();
+        v.dport = to.sport.host();
+    }
+    return v;
+}
+
+RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_policy)
+    : rules_{std::move(rules)},
+      policy_{filter_policy},
+      workers_{workers},
+      lines_{(rules_.size() + 1 + 3) / 4},
+      hits_{std::make_unique<HitLine[]>(lines_ * workers)} {
+    if (policy_ != Action::Accept && policy_ != Action::Drop && policy_ != Action::Reject)
+        throw std::invalid_argument("the filter policy must be accept, drop or reject");
+    for (std::uint32_t i = 0; i < rules_.size(); ++i) {
+        const Rule& rule = rules_[i];
+        if (const std::string why = malformed(rule); !why.empty())
+            throw std::invalid_argument("line " + std::to_string(rule.line) + ": rule '" +
+                                        rule.name + "': " + why);
+        const Compiled c = compile(rule, i);
+        if (rule.chain == Chain::Raw) raw_.push_back(c);
+        if (rule.chain == Chain::Filter) filter_.push_back(c);
+        if (rule.chain != Chain::Nat) continue;
+        // Accept exempts from both kinds of translation.
+        if (!is_source_action(rule.action)) dnat_.push_back(c);
+        if (is_source_action(rule.action) || rule.action == Action::Accept) snat_.push_back(c);
+    }
+    find_established_shortcut();
+}
+
+RuleSet::Words RuleSet::words_of(const Prefix& prefix) noexcept {
+    std::array<std::uint8_t, 16> mask{};
+    for (unsigned bit = 0; bit < prefix.length; ++bit)
+        mask[bit / 8] |= static_cast<std::uint8_t>(0x80U >> bit % 8);
+    Words w;
+    for (std::size_t i = 0; i < 2; ++i) {
+        w.mask[i] = ct::load<std::uint64_t>(mask.data() + 8 * i);
+        w.value[i] = ct::load<std::uint64_t>(prefix.addr.bytes.data() + 8 * i) & w.mask[i];
+    }
+    return w;
+}
+
+RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexcept {
+    const Match& m = rule.match;
+    Compiled c;
+    c.index = index;
+    c.action = rule.action;
+    c.value = rule.value;
+    const auto require = [&c](bool wanted, Condition bit) {
+        if (wanted) c.conditions |= bit;
+    };
+    // An address of a family, in a condition or as the target, asks for that family.
+    for (const ct::Family f : {m.family, m.src.family, m.dst.family, rule.target.family}) {
+        if (f == ct::Family::None) continue;
+        require((c.conditions & kFamily) != 0 && c.family != f, kNever);
+        require(true, kFamily);
+        c.family = f;
+    }
+    require(m.in_port != ct::kNoPort, kInPort);
+    require(m.out_port != ct::kNoPort, kOutPort);
+    require(m.proto >= 0, kProto);
+    require(m.states != 0, kState);
+    require(m.zone >= 0, kZone);
+    require(m.status_set != 0, kStatus);
+    require(m.mark_mask != 0 || m.mark != 0, kMark);
+    require(!m.sport.any(), kSport);
+    require(!m.dport.any(), kDport);
+    require(m.src.family != ct::Family::None, kSrc);
+    require(m.dst.family != ct::Family::None, kDst);
+    require(m.not_src, kNotSrc);
+    require(m.not_dst, kNotDst);
+    // "Not any address" is no address.
+    require((m.not_src && (c.conditions & kSrc) == 0) || (m.not_dst && (c.conditions & kDst) == 0),
+            kNever);
+    c.in_port = m.in_port;
+    c.out_port = m.out_port;
+    c.proto = static_cast<std::uint8_t>(m.proto);
+    c.states = m.states;
+    c.zone = static_cast<std::uint16_t>(m.zone);
+    c.status = m.status_set;
+    c.sport = m.sport;
+    c.dport = m.dport;
+    c.mark = m.mark;
+    c.mark_mask = m.mark_mask;
+    c.src = words_of(m.src);
+    c.dst = words_of(m.dst);
+    return c;
+}
+
+bool RuleSet::matches(const Compiled& c, const PacketView& v) noexcept {
+    const std::uint32_t has = c.conditions;
+    const auto inside = [](const Words& w, const ct::Addr& a) noexcept {
+        const auto low = ct::load<std::uint64_t>(a.bytes.data());
+        const auto high = ct::load<std::uint64_t>(a.bytes.data() + 8);
+        return (((low & w.mask[0]) ^ w.value[0]) | ((high & w.mask[1]) ^ w.value[1])) == 0;
+    };
+    if ((has & kNever) != 0) return false;
+    if ((has & kState) != 0 && (c.states & bit_of(v.state)) == 0) return false;
+    if ((has & kInPort) != 0 && c.in_port != v.in_port) return false;
+    if ((has & kOutPort) != 0 && c.out_port != v.out_port) return false;
+    if ((has & kFamily) != 0 && c.family != v.family) return false;
+    if ((has & kProto) != 0 && c.proto != v.proto) return false;
+    if ((has & kZone) != 0 && c.zone != v.zone) return false;
+    if ((has & kStatus) != 0 && (v.status & c.status) != c.status) return false;
+    if ((has & kMark) != 0 && (v.mark & c.mark_mask) != c.mark) return false;
+    if ((has & (kSport | kDport)) != 0 &&
+        !(has_ports(v.proto) && c.sport.contains(v.sport) && c.dport.contains(v.dport)))
+        return false;
+    if ((has & kSrc) != 0 && inside(c.src, v.src) == ((has & kNotSrc) != 0)) return false;
+    if ((has & kDst) != 0 && inside(c.dst, v.dst) == ((has & kNotDst) != 0)) return false;
+    return true;
+}
+
+const RuleSet::Compiled* RuleSet::first_match(const CompiledChain& chain,
+                                              const PacketView& v) noexcept {
+    for (const Compiled& c : chain)
+        if (matches(c, v)) return &c;
+    return nullptr;
+}
+
+RawVerdict RuleSet::raw(ct::WorkerId w, const ct::Packet& p) const noexcept {
+    RawVerdict out;
+    if (raw_.empty()) return out;
+    const Compiled* c = first_match(raw_, wire_view(p));
+    if (c == nullptr) return out;
+    count(w, c->index, 1, p.end - p.l3_offset);
+    if (c->action == Action::Notrack) out.notrack = true;
+    if (c->action == Action::Zone) out.zone = static_cast<std::uint16_t>(c->value);
+    if (c->action == Action::Drop) out.drop = ct::Drop::RuleDrop;
+    return out;
+}
+
+FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p) const noexcept {
+    const std::uint32_t bytes = p.end - p.l3_offset;
+    FilterVerdict out;
+    PacketView v = forward_view(p);
+    for (const Compiled& c : filter_) {
+        if (!matches(c, v)) continue;
+        count(w, c.index, 1, bytes);
+        if (c.action != Action::Mark) {
+            out.action = c.action;
+            return out;
+        }
+        p.mark = v.mark = c.value;
+        out.marked = true;
+    }
+    count(w, rules_.size(), 1, bytes);
+    out.action = policy_;
+    return out;
+}
+
+const Rule* RuleSet::match_dnat(ct::WorkerId w, const ct::Packet& p) const noexcept {
+    if (dnat_.empty()) return nullptr;
+    return nat_rule(first_match(dnat_, forward_view(p)), w, p);
+}
+
+const Rule* RuleSet::match_snat(ct::WorkerId w, const ct::Packet& p) const noexcept {
+    if (snat_.empty()) return nullptr;
+    return nat_rule(first_match(snat_, forward_view(p)), w, p);
+}
+
+const Rule* RuleSet::nat_rule(const Compiled* c, ct::WorkerId w,
+                              const ct::Packet& p) const noexcept {
+    if (c == nullptr) return nullptr;
+    count(w, c->index, 1, p.end - p.l3_offset);
+    return c->action == Action::Accept ? nullptr : &rules_[c->index];
+}
+
+const Rule* RuleSet::peek_snat(const ct::Packet& p) const noexcept {
+    const Compiled* c = first_match(snat_, forward_view(p));
+    return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
+}
+
+bool RuleSet::must_not_leave(const ct::Packet& p) const noexcept {
+    if (p.state != ct::CtState::Invalid || p.out_port == ct::kNoPort) return false;
+    if ((p.status & ct::status::kNatMask) != 0) return true;
+    if (!has_nat()) return false;
+
+    PacketView v = forward_view(p);
+    v.state = ct::CtState::New;  // as the rules would have seen it
+    const Compiled* c = first_match(snat_, v);
+    if (c != nullptr && c->action != Action::Accept) return true;
+    return is_answer_of_dnat(v);
+}
+
+bool RuleSet::is_answer_of_dnat(const PacketView& v) const noexcept {
+    for (const Compiled& c : dnat_) {
+        if (c.action != Action::Dnat || (c.conditions & kNever) != 0) continue;
+        const Rule& rule = rules_[c.index];
+        const Match& m = rule.match;
+        if ((c.conditions & kInPort) != 0 && c.in_port != v.out_port) continue;
+        if (c.family != v.family || ((c.conditions & kProto) != 0 && c.proto != v.proto)) continue;
+        if (v.src.bytes < rule.target.first_addr.bytes || rule.target.last_addr.bytes < v.src.bytes)
+            continue;
+        if ((c.conditions & kSrc) != 0 && m.src.contains(v.family, v.dst) == m.not_src) continue;
+        const PortRange& served = rule.target.ports.any() ? m.dport : rule.target.ports;
+        if (has_ports(v.proto) && !served.contains(v.sport)) continue;
+        return true;
+    }
+    return false;
+}
+
+void RuleSet::find_established_shortcut() noexcept {
+    for (const Compiled& c : filter_) {
+        if ((c.conditions & kNever) != 0) continue;
+        if ((c.conditions & kState) != 0 && (c.states & bit_of(ct::CtState::Established)) == 0)
+            continue;
+        // The first rule that an established packet can match decides about all of them, or not.
+        skips_established_ =
+            c.action == Action::Accept && (c.conditions & ~std::uint32_t{kState}) == 0;
+        established_index_ = c.index;
+        return;
+    }
+    skips_established_ = policy_ == Action::Accept;
+    established_index_ = rules_.size();
+}
+
+void RuleSet::count(ct::WorkerId w, std::size_t index, std::uint64_t packets,
+                    std::uint64_t bytes) const noexcept {
+    // One writer a line: a plain load and store suffice, and readers see a value that was there.
+    HitLine& line = hits_[w * lines_ + index / 4];
+    const auto add = [](std::atomic<std::uint64_t>& cell, std::uint64_t n) noexcept {
+        cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    };
+    add(line.cells[index % 4 * 2], packets);
+    add(line.cells[index % 4 * 2 + 1], bytes);
+}
+
+void RuleSet::count_skipped(ct::WorkerId w, std::uint64_t packets,
+                            std::uint64_t bytes) const noexcept {
+    count(w, established_index_, packets, bytes);
+}
+
+Hits RuleSet::hits(std::size_t index) const noexcept {
+    Hits out;
+    for (ct::WorkerId w = 0; w < workers_; ++w) {
+        const HitLine& line = hits_[w * lines_ + index / 4];
+        out.packets += line.cells[index % 4 * 2].load(std::memory_order_relaxed);
+        out.bytes += line.cells[index % 4 * 2 + 1].load(std::memory_order_relaxed);
+    }
+    return out;
+}
+
+}  // namespace nat

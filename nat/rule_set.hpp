@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The rules at work. A RuleSet never changes after it was made, so any number of workers read it
+// without a lock; a new configuration is a new RuleSet. Each worker counts hits in cache lines of
+// its own, so that no line is written by two cores.
+//
+// A chain is searched from its first rule to its last. Conditions that a rule does not have cost a
+// bit test each; addresses are compared as two masked 64-bit words, for IPv4 and IPv6 alike.
+#pragma once
+
+#include "ct/base/cache.hpp"
+#include "ct/base/drop.hpp"
+#include "ct/conntrack.hpp"
+#include "nat/rule.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace nat {
+
+/// What a rule looks at. Ports are in host order, and 0 where the protocol has none.
+struct PacketView {
+    ct::PortId in_port = ct::kNoPort;
+    ct::PortId out_port = ct::kNoPort;
+    ct::Family family = ct::Family::None;
+    std::uint8_t proto = 0;
+    ct::CtState state = ct::CtState::None;
+    ct::Dir dir = ct::Dir::Original;
+    std::uint16_t sport = 0;
+    std::uint16_t dport = 0;
+    std::uint16_t status = 0;
+    std::uint16_t zone = 0;
+    std::uint32_t mark = 0;
+    ct::Addr src;
+    ct::Addr dst;
+};
+
+/// The packet as it stands on the wire: what the raw chain sees.
+[[nodiscard]] PacketView wire_view(const ct::Packet& p) noexcept;
+
+/// The packet between DNAT and SNAT: what the filter and nat chains see. A packet of a connection
+/// shows its real endpoints: in the original direction the source before SNAT and the destination
+/// after DNAT, in the reply direction likewise. An ICMP error keeps its sender, who may be any
+/// router on the way. A packet without a connection shows what stands on the wire.
+[[nodiscard]] PacketView forward_view(const ct::Packet& p) noexcept;
+
+/// What the raw chain decides.
+struct RawVerdict {
+    bool notrack = false;
+    std::uint16_t zone = 0;
+    ct::Drop drop = ct::Drop::None;
+};
+
+/// What the filter chain decides.
+struct FilterVerdict {
+    Action action = Action::Accept;  ///< Accept, Drop or Reject
+    bool marked = false;             ///< a rule gave the packet's `mark` a new value to be kept
+};
+
+/// How often a rule matched.
+struct Hits {
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;  ///< of the IP packets
+};
+
+class RuleSet {
+public:
+    /// Compiles `rules` for `workers` workers. `filter_policy` (Accept, Drop or Reject) applies
+    /// where no filter rule does. Throws std::invalid_argument, with the rule's line, if a rule's
+    /// action has no meaning in its chain, or its target is missing or empty.
+    RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_policy = Action::Accept);
+
+    /// The raw chain's word on a packet that was parsed and not yet looked up.
+    [[nodiscard]] RawVerdict raw(ct::WorkerId w, const ct::Packet& p) const noexcept;
+
+    /// The filter chain's word on a packet that has been tracked, destined and routed. A Mark rule
+    /// changes p.mark; storing it with the connection is the caller's.
+    [[nodiscard]] FilterVerdict filter(ct::WorkerId w, ct::Packet& p) const noexcept;
+
+    /// The dnat or redirect rule for the first packet of a connection, before routing. Null if no
+    /// rule matches, or the first that does says Accept.
+    [[nodiscard]] const Rule* match_dnat(ct::WorkerId w, const ct::Packet& p) const noexcept;
+    /// The snat or masquerade rule for the first packet of a connection, after routing and DNAT.
+    [[nodiscard]] const Rule* match_snat(ct::WorkerId w, const ct::Packet& p) const noexcept;
+    /// match_snat() that counts no hit.
+    [[nodiscard]] const Rule* peek_snat(const ct::Packet& p) const noexcept;
+
+    /// True for an INVALID packet that belongs to a connection with NAT, or that a rule would have
+    /// translated had it been valid: it would leave with an inner address in its header. To be
+    /// asked after routing, as p.out_port decides. Linux lets such packets go (semantics: INVALID
+    /// packets have no connection, so NAT does not see them).
+    [[nodiscard]] bool must_not_leave(const ct::Packet& p) const noexcept;
+
+    [[nodiscard]] bool has_raw() const noexcept { return !raw_.empty(); }
+    [[nodiscard]] bool has_dnat() const noexcept { return !dnat_.empty(); }
+    [[nodiscard]] bool has_snat() const noexcept { return !snat_.empty(); }
+    [[nodiscard]] bool has_nat() const noexcept { return has_dnat() || has_snat(); }
+
+    /// True if every ESTABLISHED packet is accepted by one and the same rule, or by the policy, so
+    /// that the filter chain need not be searched for it.
+    [[nodiscard]] bool filter_skips_established() const noexcept { return skips_established_; }
+    /// Counts packets that were not shown to the filter chain because filter_skips_established().
+    void count_skipped(ct::WorkerId w, std::uint64_t packets, std::uint64_t bytes) const noexcept;
+
+    /// The rules in the order given. An index into it names a rule below.
+    [[nodiscard]] std::span<const Rule> rules() const noexcept { return rules_; }
+    [[nodiscard]] Action filter_policy() const noexcept { return policy_; }
+    /// Hits of rule `index`, all workers together. Any thread.
+    [[nodiscard]] Hits hits(std::size_t index) const noexcept;
+    /// Hits of the filter policy. Any thread.
+    [[nodiscard]] Hits policy_hits() const noexcept { return hits(rules_.size()); }
+
+private:
+    /// A prefix as two masked words. An address a is inside if (a & mask) == value in both.
+    struct Words {
+        std::array<std::uint64_t, 2> mask{};
+        std::array<std::uint64_t, 2> value{};
+    };
+    /// A rule's conditions, ready to be compared.
+    struct Compiled {
+        std::uint32_t conditions = 0;  ///< which of the following there are
+        ct::PortId in_port = 0;
+        ct::PortId out_port = 0;
+        ct::Family family = ct::Family::None;
+        std::uint8_t proto = 0;
+        std::uint8_t states = 0;
+        Action action = Action::Accept;
+        std::uint16_t zone = 0;
+        std::uint16_t status = 0;
+        PortRange sport;
+        PortRange dport;
+        std::uint32_t mark = 0;
+        std::uint32_t mark_mask = 0;
+        std::uint32_t value = 0;
+        std::uint32_t index = 0;  ///< in rules_
+        Words src;
+        Words dst;
+    };
+    using CompiledChain = std::vector<Compiled>;
+
+    /// Counters of four rules; written by one worker, read by anybody.
+    struct alignas(ct::kCacheLine) HitLine {
+        std::array<std::atomic<std::uint64_t>, 8> cells{};
+    };
+
+    [[nodiscard]] static Words words_of(const Prefix& prefix) noexcept;
+    [[nodiscard]] static Compiled compile(const Rule& rule, std::uint32_t index) noexcept;
+    [[nodiscard]] static bool matches(const Compiled& c, const PacketView& v) noexcept;
+    [[nodiscard]] static const Compiled* first_match(const CompiledChain& chain,
+                                                     const PacketView& v) noexcept;
+    [[nodiscard]] const Rule* nat_rule(const Compiled* c, ct::WorkerId w,
+                                       const ct::Packet& p) const noexcept;
+    [[nodiscard]] bool is_answer_of_dnat(const PacketView& v) const noexcept;
+    void find_established_shortcut() noexcept;
+    void count(ct::WorkerId w, std::size_t index, std::uint64_t packets,
+               std::uint64_t bytes) const noexcept;
+
+    std::vector<Rule> rules_;
+    CompiledChain raw_;
+    CompiledChain filter_;
+    CompiledChain dnat_;
+    CompiledChain snat_;
+    Action policy_;
+    bool skips_established_ = false;
+    std::size_t established_index_ = 0;  ///< whose hits count_skipped() counts
+    ct::WorkerId workers_;
+    std::size_t lines_;  ///< HitLines of each worker
+    std::unique_ptr<HitLine[]> hits_;
+};
+
+}  // namespace nat

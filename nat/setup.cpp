@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "nat/setup.hpp"
+
+#include "ct/wire/headers.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace nat {
+namespace {
+
+using PortField = ct::Be16 ct::Tuple::*;
+
+/// The field of the reply tuple that a source translation may change; null if the protocol has
+/// nothing but addresses.
+[[nodiscard]] PortField source_field(std::uint8_t proto) noexcept {
+    if (has_ports(proto)) return &ct::Tuple::dport;
+    return ct::is_icmp(proto) ? &ct::Tuple::sport : nullptr;  // the identifier
+}
+
+/// An address as an integer of 128 bits.
+struct Wide {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+};
+
+[[nodiscard]] Wide to_wide(const ct::Addr& a, ct::Family family) noexcept {
+    if (family == ct::Family::Ipv4) return {0, a.as_v4().host()};
+    return {ct::load<ct::Be64>(a.bytes.data()).host(),
+            ct::load<ct::Be64>(a.bytes.data() + 8).host()};
+}
+
+[[nodiscard]] ct::Addr to_addr(Wide w, ct::Family family) noexcept {
+    if (family == ct::Family::Ipv4)
+        return ct::Addr::v4(ct::Be32::from_host(static_cast<std::uint32_t>(w.low)));
+    ct::Addr out;
+    ct::store(out.bytes.data(), ct::Be64::from_host(w.high));
+    ct::store(out.bytes.data() + 8, ct::Be64::from_host(w.low));
+    return out;
+}
+
+/// `hash` modulo `span` + 1.
+[[nodiscard]] constexpr std::uint64_t reduce(std::uint64_t hash, std::uint64_t span) noexcept {
+    return span == ~std::uint64_t{0} ? hash : hash % (span + 1);
+}
+
+/// Spreads every bit of `x` over the result (the finalizer of Steele, Lea and Flood's SplitMix).
+[[nodiscard]] constexpr std::uint64_t scramble(std::uint64_t x) noexcept {
+    x = (x ^ (x >> 30)) * 0xbf58'476d'1ce4'e5b9U;
+    x = (x ^ (x >> 27)) * 0x94d0'49bb'1331'11ebU;
+    return x ^ (x >> 31);
+}
+
+/// A walk over 0 .. count - 1 that comes to each number once, in an order that `random` decides.
+class Walk {
+public:
+    Walk(std::uint32_t count, std::uint64_t random) noexcept : count_{count} {
+        at_ = static_cast<std::uint32_t>((random & 0xffff'ffffU) * count >> 32U);
+        step_ = 1 + static_cast<std::uint32_t>((random >> 32U) * (count - 1) >> 32U);
+        while (std::gcd(step_, count) != 1) step_ = step_ + 1 < count ? step_ + 1 : 1;
+    }
+    [[nodiscard]] std::uint32_t next() noexcept {
+        const std::uint32_t here = at_;
+        at_ += step_;
+        if (at_ >= count_) at_ -= count_;
+        return here;
+    }
+
+private:
+    std::uint32_t count_;
+    std::uint32_t at_;
+    std::uint32_t step_;
+};
+
+}  // namespace
+
+PortAddresses PortAddresses::primary_of(std::span<const Prefix> addresses) noexcept {
+    PortAddresses out;
+    bool global = false;
+    for (const Prefix& p : addresses) {
+        if (p.family == ct::Family::Ipv4 && !out.ipv4) out.ipv4 = p.addr;
+        if (p.family != ct::Family::Ipv6) continue;
+        const bool link_local = p.addr.bytes[0] == 0xfe && (p.addr.bytes[1] & 0xc0U) == 0x80;
+        if (!out.ipv6 || (!global && !link_local)) out.ipv6 = p.addr;
+        global = global || !link_local;
+    }
+    return out;
+}
+
+PortRange port_class(std::uint8_t proto, std::uint16_t original) noexcept {
+    if (ct::is_icmp(proto)) return {0, 65535};
+    if (original < 512) return {1, 511};
+    if (original < 1024) return {600, 1023};
+    return {1024, 65535};
+}
+
+Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddresses> ports,
+             std::uint64_t seed)
+    : rules_{rules},
+      table_{table},
+      ports_{std::move(ports)},
+      key_{seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed)},
+      address_key_{ct::HashKey::from_seed(1)},
+      workers_{std::make_unique<Worker[]>(table.workers())},
+      hints_{std::make_unique<Hint[]>(kHints)} {}
+
+ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    if (p.in_port == ct::kLocalPort) return ct::Drop::None;
+    const Rule* rule = rules_.match_dnat(w, p);
+    if (rule == nullptr) return ct::Drop::None;
+    const std::optional<Range> range = range_of(*rule, p.original.family, p.in_port);
+    if (!range) return ct::Drop::NatNoAddress;
+
+    ct::Tuple& reply = p.reply;
+    reply.src = pick_address(*range, p.original);
+    if (range->ports.any() || !has_ports(reply.proto)) return ct::Drop::None;
+    const bool fits = !range->random && range->ports.contains(reply.sport.host());
+    if (fits && is_free(w, p, now)) return ct::Drop::None;
+
+    // The first that is free, from the start of the range. Only the same client's port towards the
+    // same server can be in the way, so there is hardly ever a second probe; where the whole range
+    // is taken, confirm() will say so and the client's port changes instead.
+    const std::uint32_t probes = std::min(range->ports.count(), kQuickProbes);
+    for (std::uint32_t i = 0; i < probes && !range->random; ++i) {
+        reply.sport = ct::Be16::from_host(static_cast<std::uint16_t>(range->ports.first + i));
+        if (probes == 1 || is_free(w, p, now)) return ct::Drop::None;
+    }
+    if (!search(w, p, &ct::Tuple::sport, range->ports, now))
+        reply.sport = ct::Be16::from_host(range->ports.first);
+    return ct::Drop::None;
+}
+
+ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort) return ct::Drop::None;
+    const Rule* rule = rules_.match_snat(w, p);
+    if (rule == nullptr) return ct::Drop::None;
+    const std::optional<Range> range = range_of(*rule, p.original.family, p.out_port);
+    if (!range) return ct::Drop::NatNoAddress;
+    p.masqueraded = rule->action == Action::Masquerade;
+
+    ct::Tuple& reply = p.reply;
+    const PortField field = source_field(reply.proto);
+    const bool port_fits =
+        field == nullptr || range->ports.any() || range->ports.contains((reply.*field).host());
+    if (!range->random) {
+        if (port_fits && range->contains(reply.dst) && is_free(w, p, now)) return ct::Drop::None;
+        if (field != nullptr && take_hint(w, p, *range, now)) return ct::Drop::None;
+    }
+    reply.dst = pick_address(*range, p.original);
+    if (port_fits && (!range->random || field == nullptr) && is_free(w, p, now)) {
+        // With one address for the source, another destination finds the same mapping unaided.
+        const bool always_same = range->first == range->last || range->persistent;
+        if (!always_same && field != nullptr) leave_hint(p);
+        return ct::Drop::None;
+    }
+    if (field == nullptr) return ct::Drop::NatNoPort;
+    const PortRange ports =
+        range->ports.any() ? port_class(reply.proto, p.original.sport.host()) : range->ports;
+    if (!search(w, p, field, ports, now)) return ct::Drop::NatNoPort;
+    if (!range->random) leave_hint(p);
+    return ct::Drop::None;
+}
+
+bool Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    if (!rules_.has_nat()) return false;
+    const PortField field = source_field(p.reply.proto);
+    if (field == nullptr) return false;
+    const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
+    const Rule* rule = leaves ? rules_.peek_snat(p) : nullptr;
+    const bool has_range = rule != nullptr && !rule->target.ports.any();
+    const PortRange ports =
+        has_range ? rule->target.ports : port_class(p.reply.proto, p.original.sport.host());
+    if (!search(w, p, field, ports, now)) return false;
+    if (rule != nullptr && !rule->target.random) leave_hint(p);
+    return true;
+}
+
+std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family,
+                                            ct::PortId own) const noexcept {
+    const Target& t = rule.target;
+    Range r{t.first_addr, t.last_addr, t.ports, t.random, t.persistent};
+    if (rule.action == Action::Snat || rule.action == Action::Dnat) return r;
+    if (own >= ports_.size()) return std::nullopt;
+    const PortAddresses& a = ports_[own];
+    const std::optional<ct::Addr>& addr = family == ct::Family::Ipv4 ? a.ipv4 : a.ipv6;
+    if (!addr) return std::nullopt;
+    r.first = r.last = *addr;
+    return r;
+}
+
+ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original) const noexcept {
+    if (r.first == r.last) return r.first;
+    ct::Tuple key;
+    key.family = original.family;
+    key.src = original.src;
+    if (!r.persistent) key.dst = original.dst;
+    const std::uint64_t hash = ct::hash(address_key_, key);
+
+    const Wide first = to_wide(r.first, original.family);
+    const Wide last = to_wide(r.last, original.family);
+    Wide span{last.high - first.high, last.low - first.low};
+    if (last.low < first.low) --span.high;
+    Wide offset{reduce(scramble(hash), span.high), hash};
+    if (offset.high == span.high) offset.low = reduce(hash, span.low);
+    Wide out{first.high + offset.high, first.low + offset.low};
+    if (out.low < first.low) ++out.high;
+    return to_addr(out, original.family);
+}
+
+bool Setup::is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept {
+    return !table_.tuple_taken(w, p.reply, p.conn, now);
+}
+
+std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
+    ct::Tuple key;
+    key.src = original.src;
+    key.sport = original.sport;
+    key.zone = original.zone;
+    key.proto = original.proto;
+    key.family = original.family;
+    return ct::hash(key_, key) | 1;
+}
+
+bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, const Range& r, ct::Nanos now) noexcept {
+    if (!any_hint_.load(std::memory_order_relaxed)) return false;
+    const std::uint64_t tag = source_tag(p.original);
+    const Hint& hint = hint_of(tag);
+    if (hint.tag.load(std::memory_order_relaxed) != tag) return false;
+
+    const PortField field = source_field(p.reply.proto);
+    const ct::Tuple before = p.reply;
+    for (std::size_t i = 0; i < 2; ++i)
+        ct::store(p.reply.dst.bytes.data() + 8 * i, hint.addr[i].load(std::memory_order_relaxed));
+    p.reply.*field =
+        ct::Be16::from_raw(static_cast<std::uint16_t>(hint.port.load(std::memory_order_relaxed)));
+    const bool in_range =
+        r.contains(p.reply.dst) && (r.ports.any() || r.ports.contains((p.reply.*field).host()));
+    if (in_range && is_free(w, p, now)) return true;
+    p.reply = before;
+    return false;
+}
+
+void Setup::leave_hint(const ct::Packet& p) noexcept {
+    const std::uint64_t tag = source_tag(p.original);
+    Hint& hint = hint_of(tag);
+    hint.tag.store(0, std::memory_order_relaxed);
+    for (std::size_t i = 0; i < 2; ++i)
+        hint.addr[i].store(ct::load<std::uint64_t>(p.reply.dst.bytes.data() + 8 * i),
+                           std::memory_order_relaxed);
+    hint.port.store((p.reply.*source_field(p.reply.proto)).raw(), std::memory_order_relaxed);
+    hint.tag.store(tag, std::memory_order_relaxed);
+    if (!any_hint_.load(std::memory_order_relaxed))
+        any_hint_.store(true, std::memory_order_relaxed);
+}
+
+std::uint64_t Setup::draw(Worker& own, const ct::Tuple& original) const noexcept {
+    return scramble(ct::hash(key_, original) + ++own.draws * 0x9e37'79b9'7f4a'7c15U);
+}
+
+void Setup::grow_allowance(Worker& own, ct::Nanos now) noexcept {
+    const ct::Nanos elapsed = now > own.allowance_at ? now - own.allowance_at : 0;
+    const std::uint64_t grown = elapsed / kAllowancePerProbe;
+    own.allowance = std::min<std::uint64_t>(own.allowance + grown, kMaxAllowance);
+    own.allowance_at += grown * kAllowancePerProbe;
+}
+
+bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, PortRange ports,
+                   ct::Nanos now) noexcept {
+    Worker& own = workers_[w];
+    const std::uint32_t count = ports.count();
+    Walk walk{count, draw(own, p.original)};
+    const auto find_within = [&](std::uint32_t probes) noexcept {
+        for (std::uint32_t i = 0; i < probes; ++i) {
+            const auto port = static_cast<std::uint16_t>(ports.first + walk.next());
+            p.reply.*field = ct::Be16::from_host(port);
+            if (is_free(w, p, now)) return i + 1;
+        }
+        return 0U;
+    };
+    const std::uint32_t glance = std::min(count, kGlanceProbes);
+    if (find_within(glance) != 0) return true;
+    if (glance == count) return false;
+
+    ct::Tuple scope = p.reply;
+    scope.*field = {};
+    const std::uint64_t key =
+        scramble(ct::hash(key_, scope) + (std::uint64_t{ports.first} << 16U | ports.last));
+    Exhausted& memo = own.exhausted[key % own.exhausted.size()];
+    if (memo.key == key && now < memo.until) return false;
+
+    const std::uint32_t quick = std::min(count, kQuickProbes);
+    if (find_within(quick - glance) != 0) return true;
+    grow_allowance(own, now);
+    const auto rest =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(count - quick, own.allowance));
+    const std::uint32_t found_after = find_within(rest);
+    own.allowance -= found_after != 0 ? found_after : rest;
+    if (found_after != 0) return true;
+    if (rest == count - quick) memo = {key, now + count * kHoldPerProbe};
+    return false;
+}
+
+}  // namespace nat

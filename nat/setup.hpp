@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Chooses the mapping of a new connection: which address and port the rules give it.
+//
+// A mapping is the connection's reply tuple. It starts as the mirror image of the original; DNAT
+// changes where replies come from, SNAT where they go to. Two connections must never have the same
+// reply tuple, so a choice is a search for a tuple that is not taken. Uniqueness is per remote
+// endpoint: the same external port serves as many connections as there are remotes. The table is
+// the judge (Conntrack::tuple_taken here, Conntrack::confirm finally), so what follows keeps no
+// account of ports, and nothing can leak.
+//
+// Order of choice for a source, as Linux has it:
+//   1. the source as it is, if the target contains it;
+//   2. the mapping that the same source endpoint was given towards another destination;
+//   3. an address picked by a hash of the endpoints, with the port as it is;
+//   4. the same address with another port: of the class of the original (1-511, 600-1023,
+//      1024-65535; ICMP ids 0-65535; RFC 4787 REQ-3a), or of the range that the rule gives.
+// A rule with `random` goes to 3 without 2, and to 4 at once. A connection that no rule matches
+// keeps its source, unless another's mapping has taken its tuple: then it goes to 4 with its own
+// address (Linux's null binding). This is left to confirm(), which finds out without a second look.
+//
+// Search of a port. Candidates are walked with a random offset and a random stride that shares no
+// factor with the size of the range: each is seen once, in an order that neither an outsider can
+// guess (RFC 6056 3.3.3: the offset is a keyed hash of the endpoints plus a counter) nor clustered
+// occupancy can slow down. Linux stops after 248 probes; this search goes on to the last candidate,
+// so a connection is refused only if there really is no port. At nine tenths occupancy that takes
+// ten probes; only an exhausted range costs a walk over all of it, 10 ms for 64,512 ports (a probe
+// of a taken tuple is two cache misses, 0.15 us). Two things bound that cost:
+//   - a worker that has found a range exhausted towards a remote endpoint remembers so for
+//     kHoldPerProbe times the probes it took; meanwhile it makes kGlanceProbes and refuses;
+//   - probes beyond kQuickProbes are paid from an allowance of each worker, which grows with time.
+// What they cost in exactness: a port that becomes free during a hold may be found only after it,
+// and with the allowance spent, by many exhausted remotes in turn, a range counts as exhausted
+// after kQuickProbes.
+//
+// Threads. Everything a worker writes is its own, but for the hints of step 2. Those are shared and
+// only advice: a hint is used if it lies in the target and its tuple is free, so a stale hint, or
+// one of which half was overwritten while it was read, leads to another valid mapping, no worse.
+#pragma once
+
+#include "ct/base/cache.hpp"
+#include "ct/base/time.hpp"
+#include "ct/conntrack.hpp"
+#include "ct/table/hash.hpp"
+#include "nat/rule_set.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace nat {
+
+/// The addresses that masquerade and redirect use for one port.
+struct PortAddresses {
+    std::optional<ct::Addr> ipv4;
+    std::optional<ct::Addr> ipv6;
+
+    /// The primary ones among a port's addresses: the first of IPv4, and the first of IPv6 that is
+    /// not link-local (fe80::/10), or else the first.
+    [[nodiscard]] static PortAddresses primary_of(std::span<const Prefix> addresses) noexcept;
+};
+
+/// The ports, or ICMP ids, that may replace `original` where the rule names none.
+[[nodiscard]] PortRange port_class(std::uint8_t proto, std::uint16_t original) noexcept;
+
+class Setup {
+public:
+    /// Candidates tried before the worker asks whether it knows the range to be exhausted.
+    static constexpr std::uint32_t kGlanceProbes = 8;
+    /// Candidates tried before the worker's allowance is charged.
+    static constexpr std::uint32_t kQuickProbes = 128;
+    /// How long exhaustion is believed, for each port of the range: a walk over 64,512 ports is not
+    /// repeated for 0.65 s, one over ten ports for 0.1 ms, so walks take 2 % of the time at most.
+    static constexpr ct::Nanos kHoldPerProbe = 10'000;
+    /// An allowance of one probe grows in this time ...
+    static constexpr ct::Nanos kAllowancePerProbe = 2'000;
+    /// ... up to this many probes: what giving away the last 500 of 64,512 ports takes.
+    static constexpr std::uint32_t kMaxAllowance = 8 * 65'536;
+
+    /// `ports` is indexed by PortId. `rules` and `table` outlive this. `seed` 0 draws a random key;
+    /// anything else is for reproducible tests.
+    Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddresses> ports,
+          std::uint64_t seed = 0);
+
+    /// Before routing: applies dnat or redirect to p.reply.src and p.reply.sport. `p` is the packet
+    /// that opened an unconfirmed connection. Packets that Sluice made are not redirected.
+    [[nodiscard]] ct::Drop destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+
+    /// After routing and filtering: applies snat or masquerade to p.reply.dst and p.reply.dport (of
+    /// ICMP: the id). A packet without an out_port, being for Sluice itself, keeps its source. Sets
+    /// p.masqueraded.
+    [[nodiscard]] ct::Drop source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+
+    /// After confirm() said ReplyTaken: puts another free mapping in p.reply, with the same
+    /// address. False if there is none: the packet is to be dropped for NatNoPort, or, without NAT
+    /// rules, for CtClash.
+    [[nodiscard]] bool next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+
+private:
+    /// Where a mapping may lie.
+    struct Range {
+        ct::Addr first;
+        ct::Addr last;
+        PortRange ports;  ///< any(): no port is asked for
+        bool random = false;
+        bool persistent = false;
+
+        [[nodiscard]] bool contains(const ct::Addr& a) const noexcept {
+            return first.bytes <= a.bytes && a.bytes <= last.bytes;
+        }
+    };
+    /// A range of ports that a worker found exhausted.
+    struct Exhausted {
+        std::uint64_t key = 0;  ///< hash of range, external address and remote endpoint
+        ct::Nanos until = 0;
+    };
+    /// A worker's own.
+    struct alignas(ct::kCacheLine) Worker {
+        std::uint64_t draws = 0;
+        std::uint64_t allowance = kMaxAllowance;  ///< probes, at the time below
+        ct::Nanos allowance_at = 0;
+        std::array<Exhausted, 256> exhausted{};
+    };
+    /// What a source endpoint was mapped to. Any worker writes and reads, in no order; see the top.
+    struct Hint {
+        std::atomic<std::uint64_t> tag{0};   ///< hash of the source endpoint; 0: none
+        std::atomic<std::uint64_t> port{0};  ///< as Be16::raw()
+        std::array<std::atomic<std::uint64_t>, 2> addr{};
+    };
+    static constexpr std::size_t kHints = 16'384;  // half a megabyte: stays in a second-level cache
+
+    [[nodiscard]] std::optional<Range> range_of(const Rule& rule, ct::Family family,
+                                                ct::PortId own) const noexcept;
+    [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original) const noexcept;
+    [[nodiscard]] bool is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept;
+    [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, const Range& r,
+                                 ct::Nanos now) noexcept;
+    void leave_hint(const ct::Packet& p) noexcept;
+    [[nodiscard]] Hint& hint_of(std::uint64_t tag) noexcept {
+        return hints_[tag >> 8 & (kHints - 1)];
+    }
+    [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept;
+    [[nodiscard]] bool search(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                              PortRange ports, ct::Nanos now) noexcept;
+    [[nodiscard]] std::uint64_t draw(Worker& own, const ct::Tuple& original) const noexcept;
+
+    static void grow_allowance(Worker& own, ct::Nanos now) noexcept;
+
+    const RuleSet& rules_;
+    ct::Conntrack& table_;
+    std::vector<PortAddresses> ports_;
+    ct::HashKey key_;          ///< secret
+    ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
+    std::unique_ptr<Worker[]> workers_;
+    std::unique_ptr<Hint[]> hints_;
+    /// True once a hint was left; until then nobody looks. Any worker.
+    std::atomic<bool> any_hint_{false};
+};
+
+}  // namespace nat

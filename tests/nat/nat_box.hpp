@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A router with two ports, as small as NAT can be tested with: frames in, frames out. The stages
+// are those of the pipeline in its order, one packet at a time. Port 0 is the LAN (192.168.0.0/16,
+// 10.0.0.0/8, fd00::/8), port 1 the rest of the world, as in tests/golden.
+#pragma once
+
+#include "ct/conntrack.hpp"
+#include "ct/wire/checksum.hpp"
+#include "ct/wire/headers.hpp"
+#include "ct/wire/parse.hpp"
+#include "nat/rewrite.hpp"
+#include "nat/rule_set.hpp"
+#include "nat/setup.hpp"
+#include "tests/support/packet_builder.hpp"
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace test {
+
+inline constexpr ct::PortId kLan = 0;
+inline constexpr ct::PortId kWan = 1;
+
+/// "192.0.2.0/24" or a single address.
+[[nodiscard]] inline nat::Prefix prefix(std::string_view text) {
+    const std::size_t slash = text.find('/');
+    nat::Prefix out;
+    out.addr = addr(text.substr(0, slash));
+    const bool six = text.find(':') != std::string_view::npos;
+    out.family = six ? ct::Family::Ipv6 : ct::Family::Ipv4;
+    out.length = six ? 128 : 32;
+    if (slash != std::string_view::npos)
+        out.length = static_cast<std::uint8_t>(std::stoul(std::string{text.substr(slash + 1)}));
+    return out;
+}
+
+/// "192.0.2.1" or "192.0.2.1-192.0.2.9", with ports if there are any.
+[[nodiscard]] inline nat::Target target(std::string_view text, nat::PortRange ports = {}) {
+    const std::size_t dash = text.find('-');
+    nat::Target t;
+    t.first_addr = addr(text.substr(0, dash));
+    t.last_addr = dash == std::string_view::npos ? t.first_addr : addr(text.substr(dash + 1));
+    t.family = text.find(':') != std::string_view::npos ? ct::Family::Ipv6 : ct::Family::Ipv4;
+    t.ports = ports;
+    return t;
+}
+
+[[nodiscard]] inline nat::Rule rule(nat::Chain chain, nat::Action action, nat::Match match = {}) {
+    nat::Rule r;
+    r.chain = chain;
+    r.action = action;
+    r.match = std::move(match);
+    return r;
+}
+
+/// snat for what leaves by the WAN port.
+[[nodiscard]] inline nat::Rule snat(nat::Target to) {
+    nat::Rule r = rule(nat::Chain::Nat, nat::Action::Snat);
+    r.match.out_port = kWan;
+    r.target = to;
+    return r;
+}
+[[nodiscard]] inline nat::Rule masquerade(nat::PortRange ports = {}) {
+    nat::Rule r = rule(nat::Chain::Nat, nat::Action::Masquerade);
+    r.match.out_port = kWan;
+    r.target.ports = ports;
+    return r;
+}
+/// dnat for what comes in by the WAN port to `ip`.
+[[nodiscard]] inline nat::Rule dnat(std::string_view ip, int proto, nat::PortRange dports,
+                                    nat::Target to) {
+    nat::Rule r = rule(nat::Chain::Nat, nat::Action::Dnat);
+    r.match.in_port = kWan;
+    r.match.dst = prefix(ip);
+    r.match.proto = proto;
+    r.match.dport = dports;
+    r.target = to;
+    return r;
+}
+
+[[nodiscard]] inline std::vector<nat::PortAddresses> port_addresses() {
+    return {{addr("192.168.1.1"), addr("fd00:1::1")}, {addr("203.0.113.1"), addr("2001:db8:2::1")}};
+}
+
+/// What became of a packet.
+struct Outcome {
+    ct::Packet packet;  ///< its `data` is the frame's below
+    Bytes frame;        ///< as it leaves, or as it stands where it was dropped
+
+    [[nodiscard]] ct::Drop drop() const { return packet.drop; }
+    /// The source endpoint as it leaves: address and port in host order.
+    [[nodiscard]] std::pair<ct::Addr, std::uint16_t> source() const {
+        return {wire.src, wire.sport.host()};
+    }
+    [[nodiscard]] std::pair<ct::Addr, std::uint16_t> destination() const {
+        return {wire.dst, wire.dport.host()};
+    }
+    ct::Tuple wire;  ///< of the frame as it leaves
+};
+
+class NatBox {
+public:
+    explicit NatBox(std::vector<nat::Rule> rules, std::uint32_t max = 4096,
+                    nat::Action policy = nat::Action::Accept)
+        : rules_{std::move(rules), 1, policy},
+          table_{settings(max), 1, 1},
+          setup_{rules_, table_, port_addresses(), 1} {}
+
+    /// Sends a frame in by `in_port` through the box, one hop.
+    Outcome send(const Bytes& frame, ct::PortId in_port) {
+        Outcome out;
+        out.frame = frame;
+        ct::Packet& p = out.packet;
+        p.data = out.frame.data();
+        p.length = static_cast<std::uint32_t>(frame.size());
+        p.in_port = in_port;
+        run(p);
+        if (p.alive()) {
+            ct::Packet again = p;
+            (void)ct::parse(again, {});
+            out.wire = again.tuple;
+        }
+        return out;
+    }
+    Outcome send(const PacketBuilder& b, ct::PortId in_port) { return send(b.build(), in_port); }
+
+    ct::Nanos now = 1'000 * ct::kNanosPerSecond;
+    /// Called between the choice of a mapping and its confirmation, once: another worker at work.
+    std::function<void(ct::Packet&)> before_confirm;
+
+    [[nodiscard]] ct::Conntrack& table() { return table_; }
+    [[nodiscard]] nat::Setup& setup() { return setup_; }
+    [[nodiscard]] const nat::RuleSet& rules() const { return rules_; }
+
+private:
+    static ct::Settings settings(std::uint32_t max) {
+        ct::Settings s;
+        s.max = max;
+        s.embryonic_percent = 100;
+        return s;
+    }
+
+    void run(ct::Packet& p) {
+        if (ct::parse(p, {}) != ct::Drop::None) return;
+        const nat::RawVerdict raw = rules_.raw(0, p);
+        if ((p.drop = raw.drop) != ct::Drop::None) return;
+        p.tuple.zone = p.inner.zone = raw.zone;
+        if (raw.notrack) p.state = ct::CtState::Untracked;
+        table_.lookup(0, {&p, 1}, now);
+        table_.update(0, {&p, 1}, now);
+        if (p.state != ct::CtState::Untracked && !p.conn.valid() &&
+            p.state != ct::CtState::Invalid &&
+            table_.open(0, p, now) == ct::Conntrack::Opening::Opened) {
+            open_new(p);
+        } else if (p.alive()) {
+            route(p);
+            apply_filter(p);
+        }
+        if (!p.alive()) return;
+        if (rules_.must_not_leave(p)) {
+            p.drop = ct::Drop::NatInvalid;
+            return;
+        }
+        nat::rewrite({&p, 1});
+        if (p.alive() && p.in_port != ct::kLocalPort && p.out_port != ct::kNoPort) hop(p);
+    }
+
+    void open_new(ct::Packet& p) {
+        p.drop = setup_.destination(0, p, now);
+        if (p.alive()) route(p);
+        if (p.alive()) apply_filter(p);
+        if (p.alive()) p.drop = setup_.source(0, p, now);
+        if (p.alive() && before_confirm) std::exchange(before_confirm, nullptr)(p);
+        for (int tries = 0; p.alive() && tries < 4; ++tries) {
+            if (table_.confirm(0, p, now) != ct::Conntrack::Confirmation::ReplyTaken) return;
+            if (!setup_.next_mapping(0, p, now))
+                p.drop = rules_.has_nat() ? ct::Drop::NatNoPort : ct::Drop::CtClash;
+        }
+        if (!p.alive()) table_.abandon(0, p);
+    }
+
+    void apply_filter(ct::Packet& p) {
+        const nat::FilterVerdict v = rules_.filter(0, p);
+        if (v.action == nat::Action::Drop) p.drop = ct::Drop::RuleDrop;
+        if (v.action == nat::Action::Reject) p.drop = ct::Drop::RuleReject;
+    }
+
+    static void route(ct::Packet& p) {
+        const ct::Addr dst = nat::forward_view(p).dst;
+        const bool six = p.tuple.family == ct::Family::Ipv6;
+        const bool lan = six ? dst.bytes[0] == 0xfd
+                             : dst.bytes[0] == 10 || (dst.bytes[0] == 192 && dst.bytes[1] == 168);
+        p.out_port = lan ? kLan : kWan;
+        for (const nat::PortAddresses& own : port_addresses())
+            if (dst == own.ipv4 || dst == own.ipv6) p.out_port = ct::kNoPort;
+    }
+
+    /// One hop: TTL or hop limit less one.
+    static void hop(ct::Packet& p) {
+        std::uint8_t* l3 = p.data + p.l3_offset;
+        if (p.tuple.family == ct::Family::Ipv6) {
+            --l3[offsetof(ct::Ipv6Header, hop_limit)];
+            return;
+        }
+        auto ip = ct::load<ct::Ipv4Header>(l3);
+        --ip.ttl;
+        ip.checksum = {};
+        ct::store(l3, ip);
+        ip.checksum = ct::internet_checksum({l3, ip.header_bytes()});
+        ct::store(l3, ip);
+    }
+
+    nat::RuleSet rules_;
+    ct::Conntrack table_;
+    nat::Setup setup_;
+};
+
+}  // namespace test

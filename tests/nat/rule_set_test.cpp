@@ -1,0 +1,565 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "nat/rule_set.hpp"
+
+#include "ct/conn/status.hpp"
+#include "tests/nat/nat_box.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+using ct::CtState;
+using ct::Dir;
+using ct::Family;
+using nat::Action;
+using nat::Chain;
+using nat::Match;
+using nat::Rule;
+using nat::RuleSet;
+using test::prefix;
+using test::rule;
+
+constexpr std::uint8_t bit(CtState s) {
+    return static_cast<std::uint8_t>(1U << unsigned(s));
+}
+
+/// An IPv4 TCP packet from 192.0.2.1:1000 to 198.51.100.7:80, in by 0 and out by 1, NEW, with no
+/// connection.
+ct::Packet packet() {
+    ct::Packet p;
+    p.tuple.family = Family::Ipv4;
+    p.tuple.proto = ct::ipproto::kTcp;
+    p.tuple.src = test::addr("192.0.2.1");
+    p.tuple.dst = test::addr("198.51.100.7");
+    p.tuple.sport = ct::Be16::from_host(1000);
+    p.tuple.dport = ct::Be16::from_host(80);
+    p.in_port = 0;
+    p.out_port = 1;
+    p.state = CtState::New;
+    p.l3_offset = 14;
+    p.end = 114;
+    return p;
+}
+
+TEST(Prefix, ContainsWhatSharesItsBits) {
+    struct Case {
+        const char* prefix;
+        const char* addr;
+        bool inside;
+    };
+    const Case cases[] = {
+        {"192.0.2.0/24", "192.0.2.0", true},         {"192.0.2.0/24", "192.0.2.255", true},
+        {"192.0.2.0/24", "192.0.3.0", false},        {"192.0.2.128/25", "192.0.2.127", false},
+        {"192.0.2.128/25", "192.0.2.128", true},     {"192.0.2.1", "192.0.2.1", true},
+        {"192.0.2.1", "192.0.2.0", false},           {"0.0.0.0/0", "203.0.113.9", true},
+        {"192.0.2.0/31", "192.0.2.1", true},         {"192.0.2.0/31", "192.0.2.2", false},
+        {"2001:db8::/32", "2001:db8:ffff::1", true}, {"2001:db8::/32", "2001:db9::1", false},
+        {"2001:db8::/33", "2001:db8:8000::", false}, {"2001:db8::1", "2001:db8::1", true},
+        {"2001:db8::1", "2001:db8::2", false},       {"::/0", "2001:db8::2", true},
+        {"0.0.0.0/0", "2001:db8::2", false},         {"::/0", "192.0.2.1", false},
+    };
+    for (const Case& c : cases) {
+        const std::string text = c.addr;
+        const Family f = text.find(':') == std::string::npos ? Family::Ipv4 : Family::Ipv6;
+        EXPECT_EQ(prefix(c.prefix).contains(f, test::addr(c.addr)), c.inside)
+            << c.prefix << " " << c.addr;
+    }
+    EXPECT_TRUE(nat::Prefix{}.contains(Family::Ipv6, test::addr("2001:db8::1")));
+}
+
+/// One condition, a packet that meets it, and one that does not.
+struct MatchCase {
+    const char* name;
+    std::function<void(Match&)> ask;
+    std::function<void(ct::Packet&)> meet;
+    std::function<void(ct::Packet&)> miss;
+};
+
+void none(ct::Packet&) {}
+
+std::vector<MatchCase> match_cases() {
+    const auto src = [](const char* a) {
+        return [a](ct::Packet& p) { p.tuple.src = test::addr(a); };
+    };
+    const auto dst = [](const char* a) {
+        return [a](ct::Packet& p) { p.tuple.dst = test::addr(a); };
+    };
+    const auto sport = [](std::uint16_t n) {
+        return [n](ct::Packet& p) { p.tuple.sport = ct::Be16::from_host(n); };
+    };
+    const auto dport = [](std::uint16_t n) {
+        return [n](ct::Packet& p) { p.tuple.dport = ct::Be16::from_host(n); };
+    };
+    const auto ipv6 = [](ct::Packet& p) {
+        p.tuple.family = Family::Ipv6;
+        p.tuple.src = test::addr("2001:db8::1");
+        p.tuple.dst = test::addr("2001:db8::2");
+    };
+    const auto icmp = [](ct::Packet& p) { p.tuple.proto = ct::ipproto::kIcmp; };
+    return {
+        {"in port", [](Match& m) { m.in_port = 0; }, none, [](auto& p) { p.in_port = 1; }},
+        {"out port", [](Match& m) { m.out_port = 1; }, none, [](auto& p) { p.out_port = 0; }},
+        {"out port, to Sluice itself", [](Match& m) { m.out_port = 1; }, none,
+         [](auto& p) { p.out_port = ct::kNoPort; }},
+        {"family", [](Match& m) { m.family = Family::Ipv6; }, ipv6, none},
+        {"protocol", [](Match& m) { m.proto = 6; }, none, icmp},
+        {"protocol 0", [](Match& m) { m.proto = 0; }, [](auto& p) { p.tuple.proto = 0; }, none},
+        {"source", [](Match& m) { m.src = prefix("192.0.2.0/24"); }, src("192.0.2.255"),
+         src("192.0.3.0")},
+        {"source, odd length", [](Match& m) { m.src = prefix("192.0.2.160/27"); },
+         src("192.0.2.191"), src("192.0.2.192")},
+        {"source, any IPv4", [](Match& m) { m.src = prefix("0.0.0.0/0"); }, none, ipv6},
+        {"source, host", [](Match& m) { m.src = prefix("192.0.2.1"); }, none, src("192.0.2.3")},
+        {"source, IPv6", [](Match& m) { m.src = prefix("2001:db8::/127"); }, ipv6, none},
+        {"source, IPv6, last bit", [](Match& m) { m.src = prefix("2001:db8::1"); }, ipv6,
+         [ipv6](auto& p) {
+             ipv6(p);
+             p.tuple.src = test::addr("2001:db8::3");
+         }},
+        {"not source",
+         [](Match& m) {
+             m.src = prefix("10.0.0.0/8");
+             m.not_src = true;
+         },
+         none, src("10.255.255.255")},
+        {"not source asks for the family",
+         [](Match& m) {
+             m.src = prefix("10.0.0.0/8");
+             m.not_src = true;
+         },
+         none, ipv6},
+        {"destination", [](Match& m) { m.dst = prefix("198.51.100.0/24"); }, none,
+         dst("192.0.2.9")},
+        {"not destination",
+         [](Match& m) {
+             m.dst = prefix("203.0.113.0/24");
+             m.not_dst = true;
+         },
+         none, dst("203.0.113.1")},
+        {"source port, first",
+         [](Match& m) {
+             m.sport = {1000, 2000};
+         },
+         sport(1000), sport(999)},
+        {"source port, last",
+         [](Match& m) {
+             m.sport = {1000, 2000};
+         },
+         sport(2000), sport(2001)},
+        {"destination port",
+         [](Match& m) {
+             m.dport = {80, 80};
+         },
+         none, dport(81)},
+        {"a port needs a protocol with ports",
+         [](Match& m) {
+             m.dport = {0, 100};
+         },
+         none, icmp},
+        {"state", [](Match& m) { m.states = bit(CtState::New) | bit(CtState::Related); },
+         [](auto& p) { p.state = CtState::Related; }, [](auto& p) { p.state = CtState::Invalid; }},
+        {"state untracked", [](Match& m) { m.states = bit(CtState::Untracked); },
+         [](auto& p) { p.state = CtState::Untracked; }, none},
+        {"status", [](Match& m) { m.status_set = ct::status::kAssured | ct::status::kSeenReply; },
+         [](auto& p) { p.status = ct::status::kAssured | ct::status::kSeenReply | 1; },
+         [](auto& p) { p.status = ct::status::kAssured; }},
+        {"zone", [](Match& m) { m.zone = 7; }, [](auto& p) { p.tuple.zone = 7; }, none},
+        {"zone 0", [](Match& m) { m.zone = 0; }, none, [](auto& p) { p.tuple.zone = 1; }},
+        {"mark",
+         [](Match& m) {
+             m.mark = 0x12;
+             m.mark_mask = 0xff;
+         },
+         [](auto& p) { p.mark = 0x3412; }, [](auto& p) { p.mark = 0x1234; }},
+        {"mark 0", [](Match& m) { m.mark_mask = 0xff; }, [](auto& p) { p.mark = 0x100; },
+         [](auto& p) { p.mark = 1; }},
+    };
+}
+
+TEST(RuleSet, EachConditionIsMetByWhatItNamesAndByNothingElse) {
+    for (const MatchCase& c : match_cases()) {
+        Rule r = rule(Chain::Filter, Action::Drop);
+        c.ask(r.match);
+        const RuleSet rules{{r}, 1};
+        ct::Packet meets = packet();
+        ct::Packet misses = packet();
+        c.meet(meets);
+        c.miss(misses);
+
+        EXPECT_EQ(rules.filter(0, meets).action, Action::Drop) << c.name;
+        EXPECT_EQ(rules.filter(0, misses).action, Action::Accept) << c.name;
+    }
+}
+
+TEST(RuleSet, ARuleWithSeveralConditionsAsksForAllOfThem) {
+    const std::vector<MatchCase> all = match_cases();
+    const auto& src = all[6];
+    const auto& dport = all[18];
+    ASSERT_STREQ(src.name, "source");
+    ASSERT_STREQ(dport.name, "destination port");
+    Rule r = rule(Chain::Filter, Action::Drop);
+    src.ask(r.match);
+    dport.ask(r.match);
+    const RuleSet rules{{r}, 1};
+    ct::Packet both = packet();
+    ct::Packet only_source = packet();
+    dport.miss(only_source);
+    ct::Packet only_port = packet();
+    src.miss(only_port);
+
+    EXPECT_EQ(rules.filter(0, both).action, Action::Drop);
+    EXPECT_EQ(rules.filter(0, only_source).action, Action::Accept);
+    EXPECT_EQ(rules.filter(0, only_port).action, Action::Accept);
+}
+
+TEST(RuleSet, AContradictionMatchesNothing) {
+    Rule families = rule(Chain::Filter, Action::Drop);
+    families.match.src = prefix("0.0.0.0/0");
+    families.match.dst = prefix("::/0");
+    Rule nobody = rule(Chain::Filter, Action::Drop);
+    nobody.match.not_src = true;
+    const RuleSet rules{{families, nobody}, 1};
+    ct::Packet p = packet();
+
+    EXPECT_EQ(rules.filter(0, p).action, Action::Accept);
+}
+
+TEST(RuleSet, TheFirstRuleThatMatchesWins) {
+    Rule accept = rule(Chain::Filter, Action::Accept);
+    accept.match.dport = {80, 80};
+    const RuleSet rules{{accept, rule(Chain::Filter, Action::Drop)}, 1};
+    ct::Packet web = packet();
+    ct::Packet other = packet();
+    other.tuple.dport = ct::Be16::from_host(81);
+
+    EXPECT_EQ(rules.filter(0, web).action, Action::Accept);
+    EXPECT_EQ(rules.filter(0, other).action, Action::Drop);
+}
+
+TEST(RuleSet, ThePolicyDecidesWhereNoRuleDoes) {
+    for (const Action policy : {Action::Accept, Action::Drop, Action::Reject}) {
+        const RuleSet rules{{}, 1, policy};
+        ct::Packet p = packet();
+
+        EXPECT_EQ(rules.filter(0, p).action, policy);
+        EXPECT_EQ(rules.policy_hits().packets, 1U);
+    }
+    EXPECT_THROW(RuleSet({}, 1, Action::Snat), std::invalid_argument);
+}
+
+TEST(RuleSet, MarkGoesOnWithTheNextRuleWhichSeesIt) {
+    Rule mark = rule(Chain::Filter, Action::Mark);
+    mark.value = 5;
+    Rule marked = rule(Chain::Filter, Action::Reject);
+    marked.match.mark = 5;
+    marked.match.mark_mask = 0xffff'ffff;
+    const RuleSet rules{{mark, marked}, 1};
+    ct::Packet p = packet();
+
+    const nat::FilterVerdict v = rules.filter(0, p);
+
+    EXPECT_EQ(v.action, Action::Reject);
+    EXPECT_TRUE(v.marked);
+    EXPECT_EQ(p.mark, 5U);
+}
+
+TEST(RuleSet, RawRulesGiveZoneOrNotrackOrDrop) {
+    Rule zone = rule(Chain::Raw, Action::Zone);
+    zone.value = 9;
+    zone.match.in_port = 0;
+    Rule notrack = rule(Chain::Raw, Action::Notrack);
+    notrack.match.in_port = 1;
+    Rule drop = rule(Chain::Raw, Action::Drop);
+    drop.match.in_port = 2;
+    Rule accept = rule(Chain::Raw, Action::Accept);
+    accept.match.in_port = 3;
+    const RuleSet rules{{zone, notrack, drop, accept, rule(Chain::Raw, Action::Drop)}, 1};
+    ct::Packet p = packet();
+    p.state = CtState::None;
+
+    EXPECT_EQ(rules.raw(0, p).zone, 9);
+    p.in_port = 1;
+    EXPECT_TRUE(rules.raw(0, p).notrack);
+    p.in_port = 2;
+    EXPECT_EQ(rules.raw(0, p).drop, ct::Drop::RuleDrop);
+    p.in_port = 3;
+    EXPECT_EQ(rules.raw(0, p).drop, ct::Drop::None);
+    p.in_port = 4;
+    EXPECT_EQ(rules.raw(0, p).drop, ct::Drop::RuleDrop);
+    EXPECT_TRUE(rules.has_raw());
+    EXPECT_FALSE(RuleSet({}, 1).has_raw());
+    EXPECT_FALSE(RuleSet({}, 1).raw(0, p).notrack);
+}
+
+TEST(RuleSet, CountsHitsOfEachWorkerAndSumsThem) {
+    std::vector<Rule> many(9, rule(Chain::Filter, Action::Mark));
+    many.push_back(rule(Chain::Filter, Action::Accept));
+    const RuleSet rules{many, 3, Action::Drop};
+    for (const ct::WorkerId w : {0U, 1U, 2U, 2U}) {
+        ct::Packet p = packet();
+        (void)rules.filter(w, p);
+    }
+
+    for (std::size_t i = 0; i < many.size(); ++i) {
+        EXPECT_EQ(rules.hits(i).packets, 4U) << i;
+        EXPECT_EQ(rules.hits(i).bytes, 400U) << i;
+    }
+    EXPECT_EQ(rules.policy_hits().packets, 0U);
+}
+
+TEST(RuleSet, RefusesARuleWhoseActionDoesNotBelongToItsChain) {
+    struct Case {
+        Chain chain;
+        Action action;
+    };
+    for (const Case c : {Case{Chain::Raw, Action::Snat}, Case{Chain::Filter, Action::Notrack},
+                         Case{Chain::Nat, Action::Drop}, Case{Chain::Nat, Action::Mark},
+                         Case{Chain::Raw, Action::Reject}, Case{Chain::Filter, Action::Dnat}})
+        EXPECT_THROW(RuleSet({rule(c.chain, c.action)}, 1), std::invalid_argument);
+}
+
+TEST(RuleSet, NamesTheLineOfARuleThatItRefuses) {
+    Rule r = rule(Chain::Nat, Action::Snat);
+    r.line = 42;
+    r.name = "to-the-world";
+    try {
+        const RuleSet rules{{r}, 1};
+        FAIL();
+    } catch (const std::invalid_argument& e) {
+        EXPECT_STREQ(e.what(), "line 42: rule 'to-the-world': it has no address to translate to");
+    }
+}
+
+// ---- The shortcut for established packets.
+
+TEST(RuleSet, EstablishedPacketsSkipTheFilterOnlyIfAllAreAccepted) {
+    const auto with_states = [](Action a, std::uint8_t states) {
+        Rule r = rule(Chain::Filter, a);
+        r.match.states = states;
+        return r;
+    };
+    const std::uint8_t established = bit(CtState::Established) | bit(CtState::Related);
+    Rule web = with_states(Action::Accept, established);
+    web.match.dport = {80, 80};
+    Rule never = rule(Chain::Filter, Action::Drop);
+    never.match.not_src = true;
+    struct Case {
+        const char* name;
+        std::vector<Rule> rules;
+        Action policy;
+        bool skips;
+    };
+    const Case cases[] = {
+        {"nothing", {}, Action::Accept, true},
+        {"nothing but a policy", {}, Action::Drop, false},
+        {"established first", {with_states(Action::Accept, established)}, Action::Drop, true},
+        {"everything first", {rule(Chain::Filter, Action::Accept)}, Action::Drop, true},
+        {"after one that cannot match",
+         {with_states(Action::Drop, bit(CtState::Invalid)), never,
+          with_states(Action::Accept, established)},
+         Action::Drop,
+         true},
+        {"only new ones dropped",
+         {with_states(Action::Drop, bit(CtState::New))},
+         Action::Accept,
+         true},
+        {"established dropped", {with_states(Action::Drop, established)}, Action::Accept, false},
+        {"some accepted", {web}, Action::Drop, false},
+        {"some accepted and counted",
+         {web, rule(Chain::Filter, Action::Accept)},
+         Action::Accept,
+         false},
+        {"marked first", {rule(Chain::Filter, Action::Mark)}, Action::Accept, false},
+    };
+    for (const Case& c : cases)
+        EXPECT_EQ(RuleSet(c.rules, 1, c.policy).filter_skips_established(), c.skips) << c.name;
+}
+
+TEST(RuleSet, SkippedPacketsCountForTheRuleThatWouldHaveAcceptedThem) {
+    Rule drop = rule(Chain::Filter, Action::Drop);
+    drop.match.states = bit(CtState::Invalid);
+    Rule accept = rule(Chain::Filter, Action::Accept);
+    accept.match.states = bit(CtState::Established);
+    const RuleSet rules{{drop, accept}, 2, Action::Drop};
+    const RuleSet open{{}, 2};
+
+    rules.count_skipped(1, 3, 300);
+    open.count_skipped(0, 2, 200);
+
+    EXPECT_EQ(rules.hits(1).packets, 3U);
+    EXPECT_EQ(rules.hits(1).bytes, 300U);
+    EXPECT_EQ(rules.hits(0).packets, 0U);
+    EXPECT_EQ(open.policy_hits().packets, 2U);
+}
+
+// ---- What the chains see of a connection with NAT: filter stands between DNAT and SNAT.
+
+/// 192.168.1.10:40000 > 203.0.113.1:8080, in truth 10.0.0.5:80, which sees 10.0.0.1:5000.
+ct::Packet translated(Dir dir) {
+    ct::Packet p = packet();
+    p.conn = {0, 1};
+    p.original = p.tuple;
+    p.original.src = test::addr("192.168.1.10");
+    p.original.dst = test::addr("203.0.113.1");
+    p.original.sport = ct::Be16::from_host(40000);
+    p.original.dport = ct::Be16::from_host(8080);
+    p.reply = ct::reply_of(p.original);
+    p.reply.src = test::addr("10.0.0.5");
+    p.reply.dst = test::addr("10.0.0.1");
+    p.reply.sport = ct::Be16::from_host(80);
+    p.reply.dport = ct::Be16::from_host(5000);
+    p.dir = dir;
+    p.tuple = dir == Dir::Original ? p.original : p.reply;
+    p.status = ct::status::kNatMask;
+    p.state = CtState::Established;
+    return p;
+}
+
+TEST(ForwardView, ShowsTheTrueEndpointsInBothDirections) {
+    const nat::PacketView original = nat::forward_view(translated(Dir::Original));
+    const nat::PacketView reply = nat::forward_view(translated(Dir::Reply));
+
+    EXPECT_EQ(original.src, test::addr("192.168.1.10"));
+    EXPECT_EQ(original.sport, 40000);
+    EXPECT_EQ(original.dst, test::addr("10.0.0.5"));
+    EXPECT_EQ(original.dport, 80);
+    EXPECT_EQ(reply.src, original.dst);
+    EXPECT_EQ(reply.sport, original.dport);
+    EXPECT_EQ(reply.dst, original.src);
+    EXPECT_EQ(reply.dport, original.sport);
+}
+
+TEST(ForwardView, ShowsAnErrorsSenderAsItIs) {
+    ct::Packet p = translated(Dir::Reply);
+    p.icmp_error = true;
+    p.tuple.proto = ct::ipproto::kIcmp;
+    p.tuple.src = test::addr("10.0.0.254");
+
+    const nat::PacketView v = nat::forward_view(p);
+
+    EXPECT_EQ(v.src, test::addr("10.0.0.254"));
+    EXPECT_EQ(v.dst, test::addr("192.168.1.10"));
+    EXPECT_EQ(v.proto, ct::ipproto::kIcmp);
+    EXPECT_EQ(v.sport, 0);
+}
+
+TEST(ForwardView, ShowsWhatIsOnTheWireWithoutAConnection) {
+    const nat::PacketView v = nat::forward_view(packet());
+
+    EXPECT_EQ(v.src, test::addr("192.0.2.1"));
+    EXPECT_EQ(v.dport, 80);
+}
+
+TEST(ForwardView, ShowsAnIcmpQueryWithoutPorts) {
+    ct::Packet p = translated(Dir::Original);
+    p.tuple.proto = p.original.proto = p.reply.proto = ct::ipproto::kIcmp;
+
+    EXPECT_EQ(nat::forward_view(p).dport, 0);
+}
+
+// iptables -m conntrack --ctstate DNAT matches the first packet too.
+TEST(ForwardView, ShowsTheTranslationThatTheFirstPacketWasGiven) {
+    ct::Packet p = translated(Dir::Original);
+    p.opened = true;
+    p.status = 0;
+    p.reply = ct::reply_of(p.original);
+    EXPECT_EQ(nat::forward_view(p).status, 0);
+
+    p.reply.sport = ct::Be16::from_host(80);
+    EXPECT_EQ(nat::forward_view(p).status, ct::status::kDstNat);
+
+    p.reply = ct::reply_of(p.original);
+    p.reply.dport = ct::Be16::from_host(80);
+    EXPECT_EQ(nat::forward_view(p).status, ct::status::kSrcNat);
+}
+
+// ---- NAT rules.
+
+TEST(RuleSet, AcceptInTheNatChainExemptsFromBothKinds) {
+    Rule exempt = rule(Chain::Nat, Action::Accept);
+    exempt.match.src = prefix("192.0.2.0/24");
+    const RuleSet rules{{exempt, test::masquerade(),
+                         test::dnat("198.51.100.7", 6, {80, 80}, test::target("10.0.0.1"))},
+                        1};
+    ct::Packet inside = packet();
+    inside.in_port = 1;
+    ct::Packet outside = inside;
+    outside.tuple.src = test::addr("203.0.113.200");
+
+    EXPECT_EQ(rules.match_snat(0, inside), nullptr);
+    EXPECT_EQ(rules.match_dnat(0, inside), nullptr);
+    EXPECT_EQ(rules.match_snat(0, outside), &rules.rules()[1]);
+    EXPECT_EQ(rules.match_dnat(0, outside), &rules.rules()[2]);
+    EXPECT_EQ(rules.hits(0).packets, 2U);
+}
+
+TEST(RuleSet, ATargetOfTheOtherFamilyDoesNotMatch) {
+    Rule six = test::snat(test::target("2001:db8::1"));
+    Rule four = test::snat(test::target("203.0.113.1"));
+    const RuleSet rules{{six, four}, 1};
+
+    EXPECT_EQ(rules.match_snat(0, packet()), &rules.rules()[1]);
+}
+
+TEST(RuleSet, PeekingCountsNothing) {
+    const RuleSet rules{{test::masquerade()}, 1};
+
+    EXPECT_EQ(rules.peek_snat(packet()), &rules.rules()[0]);
+    EXPECT_EQ(rules.hits(0).packets, 0U);
+}
+
+// ---- INVALID packets must not show inner addresses (kubernetes#74839).
+
+ct::Packet invalid_packet(const char* src, std::uint16_t sport, ct::PortId in, ct::PortId out) {
+    ct::Packet p = packet();
+    p.state = CtState::Invalid;
+    p.tuple.src = test::addr(src);
+    p.tuple.sport = ct::Be16::from_host(sport);
+    p.in_port = in;
+    p.out_port = out;
+    return p;
+}
+
+TEST(RuleSet, AnInvalidPacketThatWouldBeTranslatedMustNotLeave) {
+    Rule exempt = rule(Chain::Nat, Action::Accept);
+    exempt.match.src = prefix("192.168.9.0/24");
+    Rule new_ones = test::masquerade();
+    new_ones.match.states = bit(CtState::New);
+    const RuleSet rules{{exempt, new_ones}, 1};
+
+    EXPECT_TRUE(rules.must_not_leave(invalid_packet("192.168.1.10", 1, 0, 1)));
+    EXPECT_FALSE(rules.must_not_leave(invalid_packet("192.168.9.10", 1, 0, 1)));  // exempt
+    EXPECT_FALSE(rules.must_not_leave(invalid_packet("198.51.100.7", 1, 1, 0)));  // comes in
+    EXPECT_FALSE(rules.must_not_leave(invalid_packet("192.168.1.10", 1, 0, ct::kNoPort)));
+    ct::Packet valid = invalid_packet("192.168.1.10", 1, 0, 1);
+    valid.state = CtState::Established;
+    EXPECT_FALSE(rules.must_not_leave(valid));
+    valid.state = CtState::Untracked;
+    EXPECT_FALSE(rules.must_not_leave(valid));
+}
+
+TEST(RuleSet, AnInvalidAnswerOfAForwardedServiceMustNotLeave) {
+    const RuleSet rules{{test::dnat("203.0.113.1", 6, {8080, 8080},
+                                    test::target("192.168.1.10-192.168.1.12", {80, 80}))},
+                        1};
+
+    EXPECT_TRUE(rules.must_not_leave(invalid_packet("192.168.1.10", 80, 0, 1)));
+    EXPECT_TRUE(rules.must_not_leave(invalid_packet("192.168.1.12", 80, 0, 1)));
+    EXPECT_FALSE(rules.must_not_leave(invalid_packet("192.168.1.13", 80, 0, 1)));
+    EXPECT_FALSE(rules.must_not_leave(invalid_packet("192.168.1.10", 81, 0, 1)));
+    EXPECT_FALSE(rules.must_not_leave(invalid_packet("192.168.1.10", 80, 0, 2)));
+}
+
+TEST(RuleSet, AnInvalidPacketOfATranslatedConnectionMustNotLeave) {
+    ct::Packet p = invalid_packet("192.168.1.10", 80, 0, 1);
+    p.status = ct::status::kSrcNat;
+
+    EXPECT_TRUE(RuleSet({}, 1).must_not_leave(p));
+}
+
+}  // namespace
