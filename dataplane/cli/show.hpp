@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The daemon's figures as text for people.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace dp {
+
+/// Reasons with their counts and what they mean, and the sum. `all`: with those that are 0.
+/// `json` is the data of request `drops`. Throws std::runtime_error if it is something else.
+[[nodiscard]] std::string show_drops(std::string_view json, bool all);
+
+/// Any JSON object: a line for each value, a table for each list of objects. `json` is the data of
+/// request `stats`. Throws std::runtime_error if it is no object.
+[[nodiscard]] std::string show_stats(std::string_view json);
+
+}  // namespace dp

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "dataplane/cli/arguments.hpp"
+
+namespace dp {
+
+std::string_view usage() noexcept {
+    return R"(Usage: sluicectl [--socket PATH] COMMAND [FILTER...] [-o FORMAT[,...]]
+
+Commands, as conntrack(8) has them:
+  -L, --dump [TABLE]      list connections
+  -G, --get               show the connection that -p, -s, -d and the ports name
+  -D, --delete            delete the connections that match
+  -E, --event [TABLE]     show events until interrupted
+  -F, --flush [TABLE]     delete all
+  -C, --count [TABLE]     show how many there are
+  -S, --stats [TABLE]     show the counters of each worker
+  -V, --version           show the version
+  -h, --help              show this
+Tables: conntrack (default), expect, dying, unconfirmed
+
+Sluice's own:
+  stats                   what the workers and ports have done
+  drops [--all]           dropped packets by reason
+  ping                    succeed if the daemon answers
+
+Filters:
+  -s, --src, --orig-src ADDRESS[/LENGTH]   source, original direction
+  -d, --dst, --orig-dst ADDRESS[/LENGTH]   destination, original direction
+  -r, --reply-src ADDRESS                  source, reply direction
+  -q, --reply-dst ADDRESS                  destination, reply direction
+      --mask-src MASK, --mask-dst MASK     masks of -s and -d
+  -p, --protonum PROTOCOL                  by name or number
+  -f, --family ipv4|ipv6
+  -m, --mark VALUE[/MASK]
+  -u, --status NAME[,NAME]                 ASSURED, SEEN_REPLY, UNREPLIED, EXPECTED,
+                                           FIXED_TIMEOUT, OFFLOAD; !NAME for the contrary
+  -n, --src-nat [ADDRESS[:PORT]]           translated source
+  -g, --dst-nat [ADDRESS[:PORT]]           translated destination
+  -j, --any-nat [ADDRESS[:PORT]]           either
+  -w, --zone ZONE, --orig-zone ZONE, --reply-zone ZONE
+  -i, --id ID                              -D: only the connection with this id
+  -t, --timeout SECONDS                    -D: only those with this time left
+  after -p tcp, udp, udplite, sctp, dccp:
+      --sport, --orig-port-src PORT        --dport, --orig-port-dst PORT
+      --reply-port-src PORT                --reply-port-dst PORT
+  after -p tcp, sctp:       --state STATE
+  after -p icmp, icmpv6:    --icmp-type N --icmp-code N --icmp-id N (--icmpv6-...)
+  after -p gre:             --srckey KEY --dstkey KEY --reply-key-src KEY --reply-key-dst KEY
+
+Output:
+  -e, --event-mask ALL|NEW|UPDATES|DESTROY[,...]   -E: these events only
+  -o, --output FORMAT[,...]   extended, id, timestamp (-E), ktimestamp, labels; xml; save; json
+      --socket PATH           the daemon's socket (/run/sluice.sock)
+
+Exit codes: 0 done; 1 failed, or nothing to show (-G) or to delete (-D); 2 bad parameter.
+)";
+}
+
+}  // namespace dp

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "dataplane/control/answers.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace dp {
+
+namespace {
+
+/// Keeps the order in which members are put in.
+using nlohmann::ordered_json;
+
+ordered_json to_json(const ct::Counters& c) {
+    return {{"found", c.found},
+            {"invalid", c.invalid},
+            {"insert", c.insert},
+            {"insert_failed", c.insert_failed},
+            {"drop", c.drop},
+            {"early_drop", c.early_drop},
+            {"error", c.error},
+            {"search_restart", c.search_restart},
+            {"clash_resolve", c.clash_resolve},
+            {"chaintoolong", c.chaintoolong},
+            {"opened", c.opened},
+            {"expired", c.expired},
+            {"deleted", c.deleted},
+            {"assured_evicted", c.assured_evicted},
+            {"table_full_log", c.table_full_log}};
+}
+
+}  // namespace
+
+std::string count_json(const ServerContext& context, Table table) {
+    const std::uint32_t count = table == Table::Conntrack ? context.ct.count() : 0;
+    return ordered_json{{"count", count}}.dump();
+}
+
+std::string counters_text(const ServerContext& context, Table table) {
+    std::string out;
+    const ct::WorkerId workers = context.ct.workers();
+    for (ct::WorkerId w = 0; w < workers; ++w) {
+        if (table == Table::Expect) {
+            append_expect_counters(out, w);
+            continue;
+        }
+        ct::Counters counters = context.ct.counters(w);
+        if (w == 0) counters += context.ct.counters(workers);
+        append_counters(out, w, counters);
+    }
+    return out;
+}
+
+std::string drops_json(const ServerContext& context) {
+    const auto counts =
+        context.hooks.drops ? context.hooks.drops() : std::array<std::uint64_t, ct::kDropCount>{};
+    ordered_json out = ordered_json::object();
+    for (const ct::DropInfo& info : ct::kDrops)
+        if (info.id != ct::Drop::None) out[std::string{info.name}] = counts[ct::index_of(info.id)];
+    return out.dump();
+}
+
+std::string stats_json(const ServerContext& context) {
+    const ct::Conntrack& ct = context.ct;
+    const ct::MemoryReport memory = ct.memory();
+    ordered_json table = {{"count", ct.count()},     {"max", ct.capacity()},
+                          {"workers", ct.workers()}, {"memory_bytes", memory.total_bytes},
+                          {"pages", memory.pages},   {"lost_events", ct.lost_events()}};
+    table.update(to_json(ct.counters()));
+    const std::string daemon = context.hooks.stats_json ? context.hooks.stats_json() : "{}";
+    return "{\"conntrack\":" + table.dump() + ",\"daemon\":" + daemon + "}";
+}
+
+std::string version_json() {
+    return ordered_json{{"version", version()}}.dump();
+}
+
+}  // namespace dp

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What the daemon answers to requests that are no walk over the table.
+#pragma once
+
+#include "dataplane/control/session.hpp"
+
+#include <string>
+
+namespace dp {
+
+[[nodiscard]] std::string count_json(const ServerContext& context, Table table);
+/// As `conntrack -S` prints it, one line a worker; what control did itself counts to the first.
+[[nodiscard]] std::string counters_text(const ServerContext& context, Table table);
+/// Every reason of ct::kDrops but `none`, in its order.
+[[nodiscard]] std::string drops_json(const ServerContext& context);
+/// `conntrack`: the table's size, memory and counters; `daemon`: what the hook tells.
+[[nodiscard]] std::string stats_json(const ServerContext& context);
+[[nodiscard]] std::string version_json();
+
+}  // namespace dp

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The parts that a file is read in. Later parts rely on earlier ones: ports need the mode; rules,
+// routes and neighbours need the ports. Each reads its sections, checks them, and finishes them.
+#pragma once
+
+#include "dataplane/control/config.hpp"
+#include "dataplane/control/config_reader.hpp"
+
+namespace dp {
+
+/// Limits that keep one file's mistakes from costing much: [[port]] (DPDK's RTE_MAX_ETHPORTS is
+/// 32), what the lists of one [[rule]] may multiply to, and what all rules come to.
+inline constexpr std::size_t kMaxPorts = 32;
+inline constexpr std::size_t kMaxRulesPerSection = 256;
+inline constexpr std::size_t kMaxRules = 8192;
+
+void read_dataplane(Section& root, const Machine& machine, Config& config);
+void read_conntrack(Section& root, const Machine& machine, Config& config);
+void read_services(Section& root, Config& config);  ///< [forward], [log], [control]
+void read_ports(Section& root, Config& config);
+void read_rules(Section& root, Config& config);  ///< [[rule]], [filter]
+void read_routes(Section& root, Config& config);
+void read_neighbours(Section& root, Config& config);
+
+/// The id of the port that `name` names. Reports a name that no port has, and gives kNoPort.
+[[nodiscard]] ct::PortId resolve_port(Section& section, const Config& config, const Text& name);
+
+/// Reads `key` of `section` as a port's name; kNoPort if it is absent or names none.
+[[nodiscard]] ct::PortId read_port_name(Section& section, std::string_view key,
+                                        const Config& config);
+
+/// `text` as a prefix without host bits, or a report.
+[[nodiscard]] std::optional<nat::Prefix> read_prefix(Section& section, std::string_view key,
+                                                     const Text& text);
+
+/// The first port with a subnet that holds `address`; kNoPort if none has.
+[[nodiscard]] ct::PortId port_with_subnet_of(const Config& config, ct::Family family,
+                                             const ct::Addr& address);
+
+/// Reports every condition that makes `rule` one that no packet can match, or that has no meaning
+/// in its chain. `section` is where it stands.
+void check_rule(Section& section, const Config& config, const nat::Rule& rule);
+
+}  // namespace dp

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// [[rule]] and [filter]. A section may list several prefixes, protocols or ports for a condition;
+// nat::Match has one of each, so such a section becomes one rule for each combination, which is
+// the same thing as long as they stand together and do the same. rule_check.cpp judges the outcome.
+#include "ct/conn/status.hpp"
+#include "dataplane/control/config_parts.hpp"
+#include "dataplane/control/notation.hpp"
+#include "dataplane/control/units.hpp"
+#include "nat/check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <set>
+
+namespace dp {
+namespace {
+
+using nat::Action;
+
+constexpr std::array<Word<nat::Chain>, 3> kChains{
+    {{"raw", nat::Chain::Raw}, {"filter", nat::Chain::Filter}, {"nat", nat::Chain::Nat}}};
+constexpr std::array<Word<Action>, 10> kActions{{{"accept", Action::Accept},
+                                                 {"drop", Action::Drop},
+                                                 {"reject", Action::Reject},
+                                                 {"notrack", Action::Notrack},
+                                                 {"zone", Action::Zone},
+                                                 {"mark", Action::Mark},
+                                                 {"snat", Action::Snat},
+                                                 {"masquerade", Action::Masquerade},
+                                                 {"dnat", Action::Dnat},
+                                                 {"redirect", Action::Redirect}}};
+constexpr std::array<Word<Action>, 2> kPolicies{
+    {{"accept", Action::Accept}, {"drop", Action::Drop}}};
+constexpr std::array<Word<ct::Family>, 2> kFamilies{
+    {{"ipv4", ct::Family::Ipv4}, {"ipv6", ct::Family::Ipv6}}};
+
+constexpr std::array<Word<ct::CtState>, 5> kStates{{{"NEW", ct::CtState::New},
+                                                    {"ESTABLISHED", ct::CtState::Established},
+                                                    {"RELATED", ct::CtState::Related},
+                                                    {"INVALID", ct::CtState::Invalid},
+                                                    {"UNTRACKED", ct::CtState::Untracked}}};
+constexpr std::array<Word<std::uint16_t>, 6> kStatuses{{{"EXPECTED", ct::status::kExpected},
+                                                        {"SEEN_REPLY", ct::status::kSeenReply},
+                                                        {"ASSURED", ct::status::kAssured},
+                                                        {"CONFIRMED", ct::status::kConfirmed},
+                                                        {"SNAT", ct::status::kSrcNat},
+                                                        {"DNAT", ct::status::kDstNat}}};
+
+template <class T, std::size_t N>
+std::vector<std::string_view> names_of(const std::array<Word<T>, N>& words) {
+    std::vector<std::string_view> names;
+    for (const auto& [name, value] : words) names.push_back(name);
+    return names;
+}
+
+/// The value of `text` among `words`, whatever its case; reports a word that is none of them.
+template <class T, std::size_t N>
+std::optional<T> find_word(Section& section, std::string_view key, const Text& text,
+                           const std::array<Word<T>, N>& words) {
+    std::string upper = text.value;
+    std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) {
+        return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    });
+    for (const auto& [name, value] : words)
+        if (name == upper) return value;
+    section.problem_at(text.line, fmt::format("'{}' names {}", key, in_quotes(text.value)),
+                       suggestion(text.value, names_of(words), "choose among"));
+    return std::nullopt;
+}
+
+/// `ctstate`. SNAT and DNAT are states to iptables and status bits here: they stand alone.
+void read_states(Section& section, nat::Match& match) {
+    const auto texts = section.scalars("ctstate");
+    for (const Text& text : texts) {
+        if (text.value == "SNAT" || text.value == "DNAT") {
+            match.status_set |= text.value == "SNAT" ? ct::status::kSrcNat : ct::status::kDstNat;
+            if (texts.size() > 1)
+                section.problem_at(
+                    text.line, fmt::format("'ctstate' has {} beside other states", text.value),
+                    fmt::format("write ctstatus = [\"{}\"], which must hold together "
+                                "with 'ctstate'",
+                                text.value));
+        } else if (const auto state = find_word(section, "ctstate", text, kStates)) {
+            match.states |= static_cast<std::uint8_t>(1U << static_cast<unsigned>(*state));
+        }
+    }
+}
+
+void read_mark(Section& section, nat::Match& match) {
+    const auto text = section.scalar("mark");
+    if (!text) return;
+    const auto mark = parse_mark(text->value);
+    if (!mark) {
+        section.problem("mark", fmt::format("{} is no mark", in_quotes(text->value)),
+                        "write VALUE or VALUE/MASK, 32 bits each, like \"0x1/0xff\"");
+        return;
+    }
+    match.mark = mark->value;
+    match.mark_mask = mark->mask;
+}
+
+/// `in` or `out`. Packets that Sluice itself made come in by "local"; none goes out there.
+ct::PortId read_rule_port(Section& section, std::string_view key, const Config& config) {
+    const auto name = section.text(key);
+    if (!name) return ct::kNoPort;
+    if (name->value != kLocalPortName) return resolve_port(section, config, *name);
+    if (key == "in") return ct::kLocalPort;
+    section.problem(key, "no packet goes out by 'local'",
+                    "match packets to Sluice itself by their 'dst'");
+    return ct::kNoPort;
+}
+
+/// What one section lists for the conditions that may be lists; {any} where it lists nothing.
+struct Alternatives {
+    std::vector<nat::Prefix> src{{}};
+    std::vector<nat::Prefix> dst{{}};
+    std::vector<int> proto{-1};
+    std::vector<nat::PortRange> sport{{}};
+    std::vector<nat::PortRange> dport{{}};
+
+    [[nodiscard]] std::size_t combinations() const noexcept {
+        return src.size() * dst.size() * proto.size() * sport.size() * dport.size();
+    }
+};
+
+void read_prefixes(Section& section, std::string_view key, std::vector<nat::Prefix>& out,
+                   bool& negated) {
+    auto texts = section.scalars(key);
+    if (texts.empty()) return;
+    out.clear();
+    for (Text& text : texts) {
+        if (text.value.starts_with('!')) {
+            negated = true;
+            text.value.erase(0, 1);
+        }
+        if (const auto prefix = read_prefix(section, key, text)) out.push_back(*prefix);
+    }
+    if (negated && texts.size() > 1)
+        section.problem(key, fmt::format("'{}' has a '!' in a list", key),
+                        "exclude one prefix only, or accept the others in rules before this one");
+    for (std::size_t i = 0; i < out.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j)
+            if (overlap(out[i], out[j]))
+                section.problem(key,
+                                fmt::format("'{}' lists {} and {}, which overlap", key,
+                                            to_string(out[j]), to_string(out[i])),
+                                "leave the smaller one out");
+    if (out.empty()) out.push_back({});
+}
+
+std::string port_range_text(nat::PortRange r) {
+    return r.first == r.last ? std::to_string(r.first) : fmt::format("{}-{}", r.first, r.last);
+}
+
+/// One range out of `text`, or a report.
+std::optional<nat::PortRange> read_range(Section& section, const Text& text) {
+    const auto range = parse_ports(text.value);
+    if (!range) {
+        section.problem_at(text.line,
+                           fmt::format("{} is neither a port nor a range", in_quotes(text.value)),
+                           "write one from 0 to 65535, like 80, or a range like \"8000-8080\"");
+        return std::nullopt;
+    }
+    if (range->first <= range->last) return range;
+    section.problem_at(text.line,
+                       fmt::format("port range {} ends before it begins", in_quotes(text.value)),
+                       fmt::format("write \"{}-{}\"", range->last, range->first));
+    return std::nullopt;
+}
+
+void read_ranges(Section& section, std::string_view key, std::vector<nat::PortRange>& out) {
+    const auto texts = section.scalars(key);
+    if (texts.empty()) return;
+    out.clear();
+    for (const Text& text : texts) {
+        const auto range = read_range(section, text);
+        if (!range) continue;
+        for (const nat::PortRange other : out) {
+            if (range->last < other.first || other.last < range->first) continue;
+            const nat::PortRange both{std::min(range->first, other.first),
+                                      std::max(range->last, other.last)};
+            section.problem_at(text.line,
+                               fmt::format("'{}' lists {} and {}, which overlap", key,
+                                           port_range_text(other), port_range_text(*range)),
+                               fmt::format("write {}", port_range_text(both)));
+        }
+        out.push_back(*range);
+    }
+    if (out.empty()) out.push_back({});
+}
+
+void read_protocols(Section& section, std::vector<int>& out) {
+    const auto texts = section.scalars("proto");
+    if (texts.empty()) return;
+    out.clear();
+    for (const Text& text : texts) {
+        const auto protocol = parse_protocol(text.value);
+        if (!protocol)
+            section.problem_at(text.line,
+                               fmt::format("{} is no IP protocol", in_quotes(text.value)),
+                               "write a name like \"tcp\", \"udp\" or \"icmp\", or a number from 0 "
+                               "to 255");
+        else if (std::find(out.begin(), out.end(), *protocol) != out.end())
+            section.problem_at(text.line,
+                               fmt::format("'proto' lists {} twice", protocol_name(*protocol)),
+                               "leave one out");
+        else
+            out.push_back(*protocol);
+    }
+    if (out.empty()) out.push_back(-1);
+}
+
+/// `to` and `ports`: where a nat rule maps to.
+void read_target(Section& section, nat::Target& target) {
+    if (const auto to = section.text("to")) {
+        if (const auto parsed = parse_target(to->value))
+            target = *parsed;
+        else
+            section.problem("to", fmt::format("{} is no translation", in_quotes(to->value)),
+                            "write one like \"192.0.2.1\", \"192.0.2.1-192.0.2.9:1024-65535\" or "
+                            "\"[2001:db8::1]:80\"");
+    }
+    if (const auto ports = section.scalar("ports")) {
+        if (!target.ports.any())
+            section.problem("ports", "'ports' stands beside a 'to' that has ports",
+                            "give the ports once");
+        if (const auto range = read_range(section, *ports)) target.ports = *range;
+    }
+    section.flag("random", target.random);
+    section.flag("persistent", target.persistent);
+}
+
+/// `chain` and `action`. False if they do not tell what the rule is.
+bool read_kind(Section& section, nat::Rule& rule) {
+    const std::size_t before = section.mistakes();
+    for (const std::string_view key : {"chain", "action"})
+        if (!section.has(key))
+            section.problem_at(section.line(), fmt::format("[[rule]] has no '{}'", key),
+                               key == "chain" ? "write \"raw\", \"filter\" or \"nat\""
+                                              : "say what is to happen, like action = \"accept\"");
+    section.choice("chain", rule.chain, kChains);
+    section.choice("action", rule.action, kActions);
+    return section.mistakes() == before;
+}
+
+/// What else a rule has and is never a list.
+void read_common(Section& section, const Config& config, nat::Rule& rule) {
+    rule.line = section.line();
+    rule.name = fmt::format("line {}", rule.line);
+    if (auto name = section.text("name")) rule.name = std::move(name->value);
+    nat::Match& match = rule.match;
+    match.in_port = read_rule_port(section, "in", config);
+    match.out_port = read_rule_port(section, "out", config);
+    section.choice("family", match.family, kFamilies);
+    read_states(section, match);
+    for (const Text& text : section.scalars("ctstatus"))
+        if (const auto bit = find_word(section, "ctstatus", text, kStatuses))
+            match.status_set |= *bit;
+    if (const auto zone = section.count("zone", {0, 0xffff})) match.zone = static_cast<int>(*zone);
+    read_mark(section, match);
+    if (const auto value = section.scalar("value")) {
+        const auto number = parse_number(value->value);
+        if (number && *number <= 0xffff'ffff)
+            rule.value = static_cast<std::uint32_t>(*number);
+        else
+            section.problem("value", fmt::format("{} is no value", in_quotes(value->value)),
+                            "write a number of 32 bits, like 1 or \"0x1\"");
+    }
+    read_target(section, rule.target);
+}
+
+/// True if the conditions and the target can be of one family.
+bool of_one_family(const nat::Rule& rule) {
+    const nat::Match& m = rule.match;
+    const auto by_proto = m.proto == ct::ipproto::kIcmp     ? ct::Family::Ipv4
+                          : m.proto == ct::ipproto::kIcmpv6 ? ct::Family::Ipv6
+                                                            : ct::Family::None;
+    bool ipv4 = false;
+    bool ipv6 = false;
+    for (const ct::Family f :
+         {m.family, m.src.family, m.dst.family, by_proto, rule.target.family}) {
+        ipv4 = ipv4 || f == ct::Family::Ipv4;
+        ipv6 = ipv6 || f == ct::Family::Ipv6;
+    }
+    return !(ipv4 && ipv6);
+}
+
+/// One rule for each combination of the alternatives; those of IPv4 and IPv6 at once are left out,
+/// so that a list may hold both, unless there are no others.
+std::vector<nat::Rule> expand(const nat::Rule& common, const Alternatives& a) {
+    std::vector<nat::Rule> rules;
+    rules.reserve(a.combinations());
+    for (std::size_t i = 0; i < a.combinations(); ++i) {
+        std::size_t rest = i;
+        const auto pick = [&rest](const auto& list) {
+            const auto& item = list[rest % list.size()];
+            rest /= list.size();
+            return item;
+        };
+        nat::Rule& rule = rules.emplace_back(common);
+        rule.match.dport = pick(a.dport);
+        rule.match.sport = pick(a.sport);
+        rule.match.proto = pick(a.proto);
+        rule.match.dst = pick(a.dst);
+        rule.match.src = pick(a.src);
+    }
+    if (std::any_of(rules.begin(), rules.end(), of_one_family))
+        std::erase_if(rules, [](const nat::Rule& rule) { return !of_one_family(rule); });
+    return rules;
+}
+
+std::vector<nat::Rule> read_rule(Section& section, const Config& config) {
+    nat::Rule common;
+    const bool understood = read_kind(section, common);
+    read_common(section, config, common);
+    Alternatives lists;
+    read_prefixes(section, "src", lists.src, common.match.not_src);
+    read_prefixes(section, "dst", lists.dst, common.match.not_dst);
+    read_protocols(section, lists.proto);
+    read_ranges(section, "sport", lists.sport);
+    read_ranges(section, "dport", lists.dport);
+    section.finish();
+    if (lists.combinations() > kMaxRulesPerSection) {
+        section.problem_at(
+            section.line(),
+            fmt::format("the lists of this rule make {} combinations", lists.combinations()),
+            fmt::format("write shorter lists: at most {}", kMaxRulesPerSection));
+        return {};
+    }
+    auto rules = expand(common, lists);
+    if (!understood) return {};
+    for (const nat::Rule& rule : rules) check_rule(section, config, rule);
+    return rules;
+}
+
+/// Reports sections of which no rule can match, because rules before them decide all they would.
+/// `origin[i]` is the section that rule i comes from.
+void check_shadowed(std::span<Section> sections, const std::vector<nat::Rule>& rules,
+                    const std::vector<std::size_t>& origin) {
+    const auto dead = nat::dead_rules(rules);
+    for (std::size_t s = 0; s < sections.size(); ++s) {
+        const auto of_section = [&](std::size_t o) { return o == s; };
+        const auto all = std::count_if(origin.begin(), origin.end(), of_section);
+        std::set<int> by_lines;
+        std::ptrdiff_t never = 0;
+        std::string why;
+        for (const nat::DeadRule& d : dead) {
+            if (origin[d.index] != s) continue;
+            ++never;
+            why = d.why;
+            if (d.by) by_lines.insert(rules[*d.by].line);
+        }
+        if (all == 0 || never < all) continue;
+        if (by_lines.empty())
+            sections[s].problem_at(sections[s].line(),
+                                   fmt::format("this rule can never match: {}", why),
+                                   "change its conditions, or leave it out");
+        else
+            sections[s].problem_at(
+                sections[s].line(),
+                fmt::format(
+                    "this rule can never match: the {} about every packet it could match",
+                    by_lines.size() == 1
+                        ? fmt::format("rule on line {} decides", *by_lines.begin())
+                        : fmt::format("rules on lines {} decide", fmt::join(by_lines, " and "))),
+                "put this rule first, narrow what stands before it, or leave this one out");
+    }
+}
+
+}  // namespace
+
+std::optional<nat::Prefix> read_prefix(Section& section, std::string_view key, const Text& text) {
+    const auto prefix = parse_prefix(text.value);
+    if (!prefix) {
+        section.problem_at(
+            text.line, fmt::format("'{}' is {}, which is no prefix", key, in_quotes(text.value)),
+            "write one like \"192.0.2.0/24\" or \"2001:db8::/64\", or an address");
+        return std::nullopt;
+    }
+    if (masked(*prefix) == *prefix) return prefix;
+    section.problem_at(
+        text.line, fmt::format("prefix {} has bits set behind its length", in_quotes(text.value)),
+        fmt::format("write \"{}\" for the subnet, or \"{}\" for the one address",
+                    to_string(masked(*prefix)), to_string(prefix->family, prefix->addr)));
+    return std::nullopt;
+}
+
+void read_rules(Section& root, Config& config) {
+    if (auto filter = root.section("filter")) {
+        filter->choice("policy", config.filter_policy, kPolicies);
+        filter->finish();
+    }
+    auto sections = root.sections("rule");
+    std::vector<std::size_t> origin;
+    const std::size_t mistakes_before = root.mistakes();
+    for (std::size_t s = 0; s < sections.size(); ++s) {
+        for (nat::Rule& rule : read_rule(sections[s], config)) {
+            config.rules.push_back(std::move(rule));
+            origin.push_back(s);
+        }
+        if (config.rules.size() <= kMaxRules) continue;
+        sections[s].problem_at(sections[s].line(),
+                               fmt::format("there are more than {} rules", kMaxRules),
+                               "every packet is compared with them in turn: write fewer");
+        return;
+    }
+    // A rule that was misread may seem to shadow others, or to be shadowed.
+    if (root.mistakes() == mistakes_before) check_shadowed(sections, config.rules, origin);
+}
+
+}  // namespace dp

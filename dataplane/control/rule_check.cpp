@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Whether a rule makes sense by itself: whether its action belongs to its chain and has what it
+// needs, and whether any packet could meet all its conditions at the moment its chain is asked.
+// nat/check.hpp knows the same facts; here each is tied to the key that is wrong and to a remedy.
+#include "dataplane/control/config_parts.hpp"
+#include "dataplane/control/notation.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace dp {
+namespace {
+
+using nat::Action;
+using nat::Chain;
+
+constexpr std::array<std::string_view, 3> kChainNames{"raw", "filter", "nat"};
+constexpr std::array<std::string_view, 10> kActionNames{"accept", "drop",    "reject", "notrack",
+                                                        "zone",   "mark",    "snat",   "masquerade",
+                                                        "dnat",   "redirect"};
+
+std::string_view name_of(Chain c) {
+    return kChainNames[static_cast<std::size_t>(c)];
+}
+std::string_view name_of(Action a) {
+    return kActionNames[static_cast<std::size_t>(a)];
+}
+
+/// The chains that have the action.
+std::vector<Chain> chains_of(Action action) {
+    switch (action) {
+        case Action::Accept:
+            return {Chain::Raw, Chain::Filter, Chain::Nat};
+        case Action::Drop:
+            return {Chain::Raw, Chain::Filter};
+        case Action::Reject:
+        case Action::Mark:
+            return {Chain::Filter};
+        case Action::Notrack:
+        case Action::Zone:
+            return {Chain::Raw};
+        default:
+            return {Chain::Nat};
+    }
+}
+
+bool is_nat(Action a) {
+    return a == Action::Snat || a == Action::Masquerade || a == Action::Dnat ||
+           a == Action::Redirect;
+}
+bool takes_address(Action a) {
+    return a == Action::Snat || a == Action::Dnat;
+}
+
+void never_matches(Section& section, std::string_view key, std::string why, std::string remedy) {
+    section.problem(key, fmt::format("this rule can never match: {}", why), std::move(remedy));
+}
+
+/// False if the action is not one of the chain; the rest of the rule then says little.
+bool check_chain(Section& section, const nat::Rule& rule) {
+    const auto chains = chains_of(rule.action);
+    if (std::find(chains.begin(), chains.end(), rule.chain) != chains.end()) return true;
+    section.problem(
+        "action",
+        fmt::format("chain \"{}\" has no action \"{}\"", name_of(rule.chain), name_of(rule.action)),
+        fmt::format("write chain = \"{}\", or another action", name_of(chains.back())));
+    return false;
+}
+
+/// Conditions that have no meaning yet, or none any more, when the chain is asked.
+void check_moment(Section& section, const nat::Rule& rule) {
+    if (rule.chain == Chain::Raw) {
+        for (const std::string_view key : {"ctstate", "ctstatus", "zone", "mark"})
+            if (section.has(key))
+                never_matches(
+                    section, key,
+                    fmt::format("the raw chain is asked before connection tracking, where "
+                                "no packet has a '{}'",
+                                key),
+                    "write chain = \"filter\"");
+        if (section.has("out"))
+            never_matches(section, "out",
+                          "the raw chain is asked before routing, where no packet has an 'out'",
+                          "match by 'in' or 'dst', or write chain = \"filter\"");
+    }
+    if (rule.action == Action::Dnat || rule.action == Action::Redirect)
+        if (section.has("out"))
+            never_matches(section, "out",
+                          "a destination is translated before routing, where no packet has an "
+                          "'out'",
+                          "match by 'in' or 'dst'");
+    const auto bit = [](ct::CtState s) { return 1U << static_cast<unsigned>(s); };
+    const unsigned opening = bit(ct::CtState::New) | bit(ct::CtState::Related);
+    if (rule.chain == Chain::Nat && rule.match.states != 0 && (rule.match.states & opening) == 0)
+        never_matches(section, "ctstate",
+                      "the nat chain sees only the packet that opens a connection",
+                      "leave 'ctstate' out: the mapping holds for the connection's life");
+}
+
+std::string_view family_name(ct::Family f) {
+    return f == ct::Family::Ipv4 ? "IPv4" : "IPv6";
+}
+
+/// The family that conditions and target agree on; None if they leave it open.
+ct::Family check_family(Section& section, const nat::Rule& rule) {
+    struct Claim {
+        std::string_view key;
+        ct::Family family;
+    };
+    const nat::Match& m = rule.match;
+    const ct::Family by_proto = m.proto == ct::ipproto::kIcmp     ? ct::Family::Ipv4
+                                : m.proto == ct::ipproto::kIcmpv6 ? ct::Family::Ipv6
+                                                                  : ct::Family::None;
+    const std::array<Claim, 5> claims{{{"family", m.family},
+                                       {"src", m.src.family},
+                                       {"dst", m.dst.family},
+                                       {"proto", by_proto},
+                                       {"to", rule.target.family}}};
+    const Claim* first = nullptr;
+    for (const Claim& claim : claims) {
+        if (claim.family == ct::Family::None) continue;
+        if (first == nullptr) first = &claim;
+        if (claim.family == first->family) continue;
+        never_matches(section, claim.key,
+                      fmt::format("'{}' is {}, but '{}' is {}", first->key,
+                                  family_name(first->family), claim.key, family_name(claim.family)),
+                      "write a rule for each family");
+    }
+    return first == nullptr ? ct::Family::None : first->family;
+}
+
+void check_conditions(Section& section, const nat::Match& m) {
+    const bool has_ports = m.proto >= 0 && nat::has_ports(static_cast<std::uint8_t>(m.proto));
+    for (const std::string_view key : {"sport", "dport"}) {
+        if (!section.has(key) || has_ports) continue;
+        if (m.proto < 0)
+            section.problem(key, fmt::format("'{}' stands without 'proto'", key),
+                            "name the protocols, like proto = [\"tcp\", \"udp\"]");
+        else
+            never_matches(section, key,
+                          fmt::format("protocol {} has no ports",
+                                      protocol_name(static_cast<std::uint8_t>(m.proto))),
+                          fmt::format("leave '{}' out, or name a protocol with ports", key));
+    }
+    if ((m.mark & ~m.mark_mask) != 0)
+        never_matches(section, "mark", "the mark has bits outside of its mask",
+                      fmt::format("write \"{:#x}/{:#x}\" or a wider mask", m.mark & m.mark_mask,
+                                  m.mark_mask));
+    if (m.not_src && m.src.length == 0 && m.src.family != ct::Family::None)
+        never_matches(section, "src", "it excludes every source", "leave 'src' out");
+    if (m.not_dst && m.dst.length == 0 && m.dst.family != ct::Family::None)
+        never_matches(section, "dst", "it excludes every destination", "leave 'dst' out");
+}
+
+/// Keys that only some actions take.
+void check_keys(Section& section, Action action) {
+    const auto only_with = [&](std::string_view key, bool meant, std::string_view actions) {
+        if (section.has(key) && !meant)
+            section.problem(key, fmt::format("action \"{}\" takes no '{}'", name_of(action), key),
+                            fmt::format("leave it out; it belongs to {}", actions));
+    };
+    only_with("to", takes_address(action), "snat and dnat");
+    only_with("ports", is_nat(action), "snat, masquerade, dnat and redirect");
+    only_with("random", is_nat(action), "snat, masquerade, dnat and redirect");
+    only_with("persistent", takes_address(action), "snat and dnat");
+    only_with("value", action == Action::Mark || action == Action::Zone, "mark and zone");
+}
+
+void check_value(Section& section, const nat::Rule& rule) {
+    if (rule.action != Action::Mark && rule.action != Action::Zone) return;
+    if (!section.has("value"))
+        section.problem("action", fmt::format("action \"{}\" has no 'value'", name_of(rule.action)),
+                        "say which, like value = 1");
+    if (rule.action == Action::Zone && rule.value > 0xffff)
+        section.problem("value", fmt::format("zone {} is out of bounds", rule.value),
+                        "write a number from 0 to 65535");
+}
+
+void check_target(Section& section, const nat::Rule& rule) {
+    if (!is_nat(rule.action)) return;
+    const nat::Target& t = rule.target;
+    const std::string_view ports_key = section.has("ports") ? "ports" : "to";
+    if (takes_address(rule.action) && !section.has("to"))
+        section.problem("action", fmt::format("action \"{}\" has no 'to'", name_of(rule.action)),
+                        "say to which address, like to = \"192.0.2.1\"");
+    if (t.family != ct::Family::None) {
+        if (t.last_addr.bytes < t.first_addr.bytes)
+            section.problem(
+                "to",
+                fmt::format("address range {}-{} ends before it begins",
+                            to_string(t.family, t.first_addr), to_string(t.family, t.last_addr)),
+                "write the lower address first");
+        if (is_special({t.family, t.first_addr}) || is_special({t.family, t.last_addr}))
+            section.problem("to",
+                            fmt::format("{} is not an address of one station",
+                                        to_string(t.family, t.first_addr)),
+                            "write the address that packets are to have");
+    }
+    if (t.ports.any()) return;
+    if (t.ports.first > t.ports.last)
+        section.problem(
+            ports_key,
+            fmt::format("port range '{}-{}' ends before it begins", t.ports.first, t.ports.last),
+            fmt::format("write \"{}-{}\"", t.ports.last, t.ports.first));
+    else if (t.ports.first == 0)
+        section.problem(ports_key, "port 0 cannot be translated to", "begin with port 1 or above");
+    const bool has_ports =
+        rule.match.proto >= 0 && nat::has_ports(static_cast<std::uint8_t>(rule.match.proto));
+    if (!has_ports)
+        section.problem(ports_key, "ports to translate to stand without a protocol that has ports",
+                        "name the protocols, like proto = [\"tcp\", \"udp\"]");
+}
+
+/// Masquerade and redirect take the address of a port: it must have one.
+void check_own_address(Section& section, const Config& config, const nat::Rule& rule,
+                       ct::Family family) {
+    if (rule.action != Action::Masquerade && rule.action != Action::Redirect) return;
+    if (config.dataplane.mode == Mode::Wire) {
+        section.problem(
+            "action",
+            fmt::format("action \"{}\" needs the address of a port, and in mode \"wire\" "
+                        "there is none",
+                        name_of(rule.action)),
+            rule.action == Action::Masquerade ? "use \"snat\" with 'to'"
+                                              : "use \"dnat\" with 'to'");
+        return;
+    }
+    const ct::PortId id =
+        rule.action == Action::Masquerade ? rule.match.out_port : rule.match.in_port;
+    if (id >= config.ports.size()) return;
+    const PortConfig& port = config.ports[id];
+    const bool found =
+        family == ct::Family::None ? !port.addresses.empty() : port.primary(family) != nullptr;
+    if (found) return;
+    section.problem("action",
+                    fmt::format("action \"{}\" needs {} address of port '{}', which has none",
+                                name_of(rule.action),
+                                family == ct::Family::None   ? "an"
+                                : family == ct::Family::Ipv4 ? "an IPv4"
+                                                             : "an IPv6",
+                                port.name),
+                    fmt::format("add one to 'addresses' of port '{}'", port.name));
+}
+
+}  // namespace
+
+void check_rule(Section& section, const Config& config, const nat::Rule& rule) {
+    if (!check_chain(section, rule)) return;
+    check_keys(section, rule.action);
+    check_moment(section, rule);
+    const ct::Family family = check_family(section, rule);
+    check_conditions(section, rule.match);
+    check_value(section, rule);
+    check_target(section, rule);
+    check_own_address(section, config, rule, family);
+}
+
+}  // namespace dp

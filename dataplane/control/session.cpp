@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "dataplane/control/session.hpp"
+
+#include "dataplane/control/answers.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <sys/socket.h>
+
+namespace dp {
+
+namespace {
+
+constexpr std::size_t kReceiveBytes = 16 * 1024;  // at a time
+constexpr std::uint32_t kIndicesPerStep = 8192;   // some 0.3 ms of table
+/// So long a listener may be behind before it loses events instead of making others wait.
+constexpr std::chrono::milliseconds kPatience{100};
+/// Text of one response before escaping, which at worst doubles it: every byte a quote.
+constexpr std::size_t kTextBytes = kMaxResponseBytes / 2 - 1024;
+static_assert(kTextBytes > 2 * kMaxEntryBytes);
+
+RenderOptions dated(RenderOptions o, const ServerContext& context) {
+    o.now = context.hooks.now();
+    o.wall_offset_ns = context.hooks.wall_offset_ns ? context.hooks.wall_offset_ns() : 0;
+    return o;
+}
+
+/// True if one more entry fits `text`, which is to become one response.
+bool has_space(const std::string& text) noexcept {
+    return text.size() + kMaxEntryBytes <= kTextBytes;
+}
+
+std::uint8_t bit_of(ct::EventType type) noexcept {
+    return static_cast<std::uint8_t>(1U << static_cast<unsigned>(type));
+}
+
+}  // namespace
+
+bool Session::over() const noexcept {
+    if (dead_) return true;
+    if (wants_output()) return false;
+    if (closing_) return true;
+    if (!no_more_input_ || std::holds_alternative<Walk>(job_)) return false;
+    return in_.find('\n') == std::string::npos || std::holds_alternative<Subscription>(job_);
+}
+
+bool Session::wants_input() const noexcept {
+    return !no_more_input_ && !closing_ && in_.size() <= kMaxRequestBytes;
+}
+
+bool Session::subscribed() const noexcept {
+    const Subscription* s = std::get_if<Subscription>(&job_);
+    return s != nullptr && s->request.table == Table::Conntrack;
+}
+
+bool Session::timed_out(const ServerOptions& options, Clock::time_point now) const noexcept {
+    if (std::holds_alternative<Subscription>(job_)) return false;
+    const bool busy = wants_output() || std::holds_alternative<Walk>(job_);
+    return now - last_progress_ > (busy ? options.stall_timeout : options.idle_timeout);
+}
+
+void Session::receive(Clock::time_point now) {
+    if (!wants_input()) return;
+    const std::size_t old_size = in_.size();
+    in_.resize(old_size + kReceiveBytes);
+    const ssize_t n = ::recv(fd_.get(), in_.data() + old_size, kReceiveBytes, MSG_DONTWAIT);
+    in_.resize(old_size + (n > 0 ? static_cast<std::size_t>(n) : 0));
+    if (n > 0) {
+        last_progress_ = now;
+    } else if (n == 0) {
+        no_more_input_ = true;
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        dead_ = true;
+    }
+}
+
+void Session::send(Clock::time_point now) {
+    while (!dead_ && wants_output()) {
+        const ssize_t n = ::send(fd_.get(), out_.data() + sent_, out_.size() - sent_,
+                                 MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0) {
+            if (errno == EINTR) continue;
+            if (errno != EAGAIN && errno != EWOULDBLOCK) dead_ = true;
+            break;
+        }
+        sent_ += static_cast<std::size_t>(n);
+        last_progress_ = now;
+    }
+    if (wants_output() && sent_ < kMaxResponseBytes) return;  // not worth moving the rest
+    out_.erase(0, sent_);
+    sent_ = 0;
+}
+
+bool Session::room(const ServerContext& context) const noexcept {
+    return out_.size() - sent_ + kMaxResponseBytes <= context.options.buffer_bytes;
+}
+
+bool Session::work(const ServerContext& context) {
+    if (dead_ || closing_ || !room(context)) return false;
+    if (Walk* walk = std::get_if<Walk>(&job_)) {
+        advance(*walk, context);
+        return true;
+    }
+    if (std::holds_alternative<Subscription>(job_)) return false;
+
+    const std::size_t end = in_.find('\n');
+    const bool too_long =
+        end == std::string::npos ? in_.size() > kMaxRequestBytes : end > kMaxRequestBytes;
+    if (too_long) {
+        append_error(out_, "the request is longer than 64 KiB", 2);
+        closing_ = true;
+        return false;
+    }
+    if (end == std::string::npos) return false;
+    const std::string line = in_.substr(0, end);
+    in_.erase(0, end + 1);
+    answer(line, context);
+    return true;
+}
+
+void Session::answer(std::string_view line, const ServerContext& context) {
+    try {
+        start(parse_request(line), context);
+    } catch (const BadParameter& e) {
+        append_error(out_, e.what(), 2);
+    } catch (const std::exception& e) {
+        append_error(out_, e.what(), 1);
+    }
+}
+
+void Session::start(Request&& request, const ServerContext& context) {
+    const bool tracked = request.table == Table::Conntrack;
+    switch (request.command) {
+        case Command::List:
+        case Command::Delete:
+        case Command::Flush:
+            // Nothing stays in another table long enough to be seen: there are no expectations,
+            // and an entry that is dying, or not confirmed yet, is in one worker's hands only.
+            if (tracked)
+                job_ = Walk{std::move(request)};
+            else
+                append_done(out_, 0);
+            return;
+        case Command::Events:
+            job_ = Subscription{std::move(request), {}, 0, {}};
+            return;
+        case Command::Get:
+            get(request, context);
+            return;
+        case Command::Count:
+            append_data(out_, count_json(context, request.table));
+            break;
+        case Command::Counters:
+            append_text(out_, counters_text(context, request.table));
+            break;
+        case Command::Drops:
+            append_data(out_, drops_json(context));
+            break;
+        case Command::Stats:
+            append_data(out_, stats_json(context));
+            break;
+        case Command::Version:
+            append_data(out_, version_json());
+            break;
+        case Command::Ping:
+            break;
+    }
+    append_done(out_, 0);
+}
+
+void Session::get(const Request& request, const ServerContext& context) {
+    RenderOptions output = dated(request.output, context);
+    output.use = 2;  // one reference is the answer's, as in conntrack -G
+    const auto conn = context.ct.find(tuple_of(request.filter), output.now);
+    if (!conn) return append_error(out_, "such conntrack doesn't exist", 1);
+    if (!request.filter.matches(*conn)) return append_done(out_, 0);
+    scratch_.clear();
+    append_line(scratch_, *conn, output);
+    append_text(out_, scratch_);
+    append_done(out_, 1);
+}
+
+void Session::advance(Walk& walk, const ServerContext& context) {
+    const RenderOptions output = dated(walk.request.output, context);
+    const Command command = walk.request.command;
+    const std::uint32_t capacity = context.ct.capacity();
+    const std::uint32_t end = walk.next + std::min(kIndicesPerStep, capacity - walk.next);
+    scratch_.clear();
+    ct::Snapshot conn;
+    while (walk.next < end && has_space(scratch_)) {
+        if (!context.ct.snapshot(walk.next++, output.now, conn)) continue;
+        if (!walk.request.filter.matches(conn)) continue;
+        if (command != Command::List && !context.ct.erase(conn.handle, output.now)) continue;
+        ++walk.count;
+        if (command != Command::Flush) append_line(scratch_, conn, output);
+    }
+    if (!scratch_.empty()) append_text(out_, scratch_);
+    if (walk.next < capacity) return;
+    append_done(out_, walk.count);
+    job_ = std::monostate{};
+}
+
+bool Session::holds_up(const ServerContext& context, Clock::time_point now) {
+    Subscription* s = std::get_if<Subscription>(&job_);
+    if (s == nullptr) return false;
+    if (!has_space(s->text)) seal(context);
+    if (has_space(s->text)) {
+        s->full_since.reset();
+        return false;
+    }
+    if (!s->full_since) s->full_since = now;
+    return now - *s->full_since < kPatience;
+}
+
+void Session::lose(std::uint64_t lost) noexcept {
+    if (Subscription* s = std::get_if<Subscription>(&job_)) s->lost += lost;
+}
+
+void Session::offer(const ct::Event& event, const ServerContext& context) {
+    Subscription* s = std::get_if<Subscription>(&job_);
+    if (s == nullptr || (s->request.events & bit_of(event.type)) == 0) return;
+    if (!s->request.filter.matches(event.conn)) return;
+    if (!has_space(s->text)) seal(context);
+    if (s->lost > 0 || !has_space(s->text)) {
+        ++s->lost;
+        return;
+    }
+    RenderOptions output = s->request.output;
+    output.wall_offset_ns = context.hooks.wall_offset_ns ? context.hooks.wall_offset_ns() : 0;
+    output.now = event.when;
+    append_event(s->text, event, output);
+}
+
+void Session::seal(const ServerContext& context) {
+    Subscription* s = std::get_if<Subscription>(&job_);
+    if (s == nullptr || !room(context)) return;
+    if (!s->text.empty()) append_text(out_, s->text);
+    s->text.clear();
+    if (s->lost > 0) append_gap(out_, s->lost);
+    s->lost = 0;
+}
+
+}  // namespace dp

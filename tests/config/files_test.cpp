@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Every file under configs/ loads, and says what its comments promise.
+#include "ct/conn/status.hpp"
+#include "tests/config/support.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace dp::test {
+namespace {
+
+const std::filesystem::path kConfigs = std::filesystem::path{SLUICE_SOURCE_DIR} / "configs";
+
+Config shipped(const std::string& name) {
+    return load((kConfigs / (name + ".toml")).string(), kLargeMachine);
+}
+
+TEST(ShippedConfigs, AllLoad) {
+    int files = 0;
+    for (const auto& entry : std::filesystem::directory_iterator{kConfigs}) {
+        if (entry.path().extension() != ".toml") continue;
+        ++files;
+        EXPECT_NO_THROW({
+            const Config config = load(entry.path().string(), kLargeMachine);
+            EXPECT_FALSE(describe(config).empty());
+        }) << entry.path();
+    }
+    EXPECT_GE(files, 8);
+}
+
+TEST(ShippedConfigs, AreCommented) {
+    for (const auto& entry : std::filesystem::directory_iterator{kConfigs}) {
+        if (entry.path().extension() != ".toml") continue;
+        std::ifstream in{entry.path()};
+        const std::string text{std::istreambuf_iterator<char>{in}, {}};
+        EXPECT_GE(std::count(text.begin(), text.end(), '#'), 6) << entry.path();
+        EXPECT_TRUE(text.starts_with("# SPDX-License-Identifier: BSD-3-Clause\n")) << entry.path();
+    }
+}
+
+TEST(ShippedConfigs, QuickstartNeedsNoPrivileges) {
+    const Config c = shipped("quickstart");
+
+    EXPECT_EQ(c.dataplane.huge_pages, HugePages::None);
+    EXPECT_TRUE(c.control.socket.starts_with("/tmp/"));
+    for (const PortConfig& port : c.ports) EXPECT_TRUE(port.device.starts_with("net_null"));
+}
+
+TEST(ShippedConfigs, NatGatewayTranslatesBothFamilies) {
+    const Config c = shipped("nat-gateway");
+
+    for (const auto action : {nat::Action::Masquerade, nat::Action::Dnat})
+        EXPECT_EQ(std::count_if(c.rules.begin(), c.rules.end(),
+                                [&](const nat::Rule& r) { return r.action == action; }),
+                  2);
+    EXPECT_EQ(c.filter_policy, nat::Action::Drop);
+    EXPECT_EQ(c.routes.size(), 2U);
+}
+
+// Both seeds: Linux's policy, and its hash size, on which the chance to find a victim depends.
+TEST(ShippedConfigs, SeedTestsHaveTheirMaxima) {
+    for (const auto& [name, max] : {std::pair{"seed-test-1", 262'144U},
+                                    {"seed-test-1-max7", 7U},
+                                    {"seed-test-2", 262'144U},
+                                    {"seed-test-2-max7", 7U}}) {
+        const Config c = shipped(name);
+        EXPECT_EQ(c.conntrack.max, max) << name;
+        EXPECT_EQ(c.conntrack.buckets, 262'144U) << name;
+        EXPECT_EQ(c.conntrack.overflow, ct::Overflow::Linux) << name;
+        EXPECT_EQ(c.rules.size(), std::string{name}.starts_with("seed-test-1") ? 1U : 0U) << name;
+    }
+}
+
+TEST(ShippedConfigs, PhysicalNicIsOnPci) {
+    const Config c = shipped("physical-nic");
+
+    for (const PortConfig& port : c.ports) EXPECT_TRUE(port.pci);
+    EXPECT_EQ(c.dataplane.huge_pages, HugePages::Size1G);
+    EXPECT_EQ(c.dataplane.workers, 4U);
+}
+
+}  // namespace
+}  // namespace dp::test

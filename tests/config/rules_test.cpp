@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// [[rule]] sections that are right, and what they compile to.
+#include "ct/conn/status.hpp"
+#include "tests/config/support.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dp::test {
+namespace {
+
+using nat::Action;
+using nat::Chain;
+
+std::uint8_t states(std::initializer_list<ct::CtState> list) {
+    unsigned set = 0;
+    for (const ct::CtState s : list) set |= 1U << static_cast<unsigned>(s);
+    return static_cast<std::uint8_t>(set);
+}
+
+TEST(Rule, TakesEveryCondition) {
+    const nat::Rule r = rule(R"(chain = "filter"
+name = "all"
+in = "lan"
+out = "wan"
+src = "192.168.1.0/24"
+dst = "!198.51.100.0/24"
+proto = "tcp"
+sport = "1024-65535"
+dport = 443
+ctstate = ["NEW", "established"]
+ctstatus = ["ASSURED", "SNAT"]
+zone = 5
+mark = "0x1/0xff"
+family = "ipv4"
+action = "reject"
+)");
+
+    EXPECT_EQ(r.chain, Chain::Filter);
+    EXPECT_EQ(r.action, Action::Reject);
+    EXPECT_EQ(r.name, "all");
+    EXPECT_EQ(r.line, 3);
+    EXPECT_EQ(r.match.in_port, 0);
+    EXPECT_EQ(r.match.out_port, 1);
+    EXPECT_EQ(r.match.src, prefix("192.168.1.0/24"));
+    EXPECT_FALSE(r.match.not_src);
+    EXPECT_EQ(r.match.dst, prefix("198.51.100.0/24"));
+    EXPECT_TRUE(r.match.not_dst);
+    EXPECT_EQ(r.match.proto, 6);
+    EXPECT_EQ(r.match.sport, (nat::PortRange{1024, 65'535}));
+    EXPECT_EQ(r.match.dport, (nat::PortRange{443, 443}));
+    EXPECT_EQ(r.match.states, states({ct::CtState::New, ct::CtState::Established}));
+    EXPECT_EQ(r.match.status_set, ct::status::kAssured | ct::status::kSrcNat);
+    EXPECT_EQ(r.match.zone, 5);
+    EXPECT_EQ(r.match.mark, 1U);
+    EXPECT_EQ(r.match.mark_mask, 0xffU);
+    EXPECT_EQ(r.match.family, ct::Family::Ipv4);
+}
+
+TEST(Rule, WithoutConditionsMatchesAll) {
+    const nat::Rule r = rule("chain = \"filter\"\naction = \"accept\"\n");
+
+    EXPECT_EQ(r.match, nat::Match{});
+    EXPECT_EQ(r.name, "line 3");
+}
+
+TEST(Rule, KnowsEveryStateAndStatus) {
+    const nat::Rule r = rule(
+        "chain = \"filter\"\naction = \"accept\"\n"
+        "ctstate = [\"RELATED\", \"INVALID\", \"UNTRACKED\"]\n"
+        "ctstatus = [\"EXPECTED\", \"SEEN_REPLY\", \"CONFIRMED\", \"DNAT\"]\n");
+
+    EXPECT_EQ(r.match.states,
+              states({ct::CtState::Related, ct::CtState::Invalid, ct::CtState::Untracked}));
+    EXPECT_EQ(r.match.status_set, ct::status::kExpected | ct::status::kSeenReply |
+                                      ct::status::kConfirmed | ct::status::kDstNat);
+}
+
+TEST(Rule, TakesIptablesVirtualStatesForStatus) {
+    const nat::Rule r = rule("chain = \"filter\"\naction = \"accept\"\nctstate = \"DNAT\"\n");
+
+    EXPECT_EQ(r.match.states, 0);
+    EXPECT_EQ(r.match.status_set, ct::status::kDstNat);
+}
+
+TEST(Rule, MatchesWhatSluiceItselfSends) {
+    EXPECT_EQ(rule("chain = \"filter\"\nin = \"local\"\naction = \"accept\"\n").match.in_port,
+              ct::kLocalPort);
+}
+
+TEST(Rule, TakesTheActionsOfRaw) {
+    EXPECT_EQ(rule("chain = \"raw\"\naction = \"notrack\"\n").action, Action::Notrack);
+    EXPECT_EQ(rule("chain = \"raw\"\naction = \"drop\"\n").action, Action::Drop);
+    EXPECT_EQ(rule("chain = \"raw\"\naction = \"accept\"\n").action, Action::Accept);
+    const nat::Rule zone = rule("chain = \"raw\"\naction = \"zone\"\nvalue = 7\n");
+    EXPECT_EQ(zone.action, Action::Zone);
+    EXPECT_EQ(zone.value, 7U);
+}
+
+TEST(Rule, TakesTheActionsOfFilter) {
+    EXPECT_EQ(rule("chain = \"filter\"\naction = \"drop\"\n").action, Action::Drop);
+    const nat::Rule mark = rule("chain = \"filter\"\naction = \"mark\"\nvalue = \"0xff\"\n");
+    EXPECT_EQ(mark.action, Action::Mark);
+    EXPECT_EQ(mark.value, 0xffU);
+}
+
+TEST(Rule, TakesTheActionsOfNat) {
+    const nat::Rule snat = rule(
+        "chain = \"nat\"\naction = \"snat\"\nproto = \"udp\"\nto = "
+        "\"192.0.2.1-192.0.2.9:1024-65535\"\nrandom = true\npersistent = true\n");
+    EXPECT_EQ(snat.action, Action::Snat);
+    EXPECT_EQ(snat.target.first_addr, addr("192.0.2.1"));
+    EXPECT_EQ(snat.target.last_addr, addr("192.0.2.9"));
+    EXPECT_EQ(snat.target.ports, (nat::PortRange{1024, 65'535}));
+    EXPECT_TRUE(snat.target.random);
+    EXPECT_TRUE(snat.target.persistent);
+
+    const nat::Rule dnat =
+        rule("chain = \"nat\"\naction = \"dnat\"\nproto = \"tcp\"\nto = \"[2001:db8::1]:80\"\n");
+    EXPECT_EQ(dnat.action, Action::Dnat);
+    EXPECT_EQ(dnat.target.family, ct::Family::Ipv6);
+    EXPECT_EQ(dnat.target.ports, (nat::PortRange{80, 80}));
+
+    const nat::Rule masquerade = rule("chain = \"nat\"\naction = \"masquerade\"\nout = \"wan\"\n");
+    EXPECT_EQ(masquerade.action, Action::Masquerade);
+    EXPECT_TRUE(masquerade.target.ports.any());
+
+    const nat::Rule redirect =
+        rule("chain = \"nat\"\naction = \"redirect\"\nproto = \"tcp\"\ndport = 80\nports = 3128\n");
+    EXPECT_EQ(redirect.action, Action::Redirect);
+    EXPECT_EQ(redirect.target.family, ct::Family::None);
+    EXPECT_EQ(redirect.target.ports, (nat::PortRange{3128, 3128}));
+
+    EXPECT_EQ(rule("chain = \"nat\"\naction = \"accept\"\n").action, Action::Accept);
+}
+
+TEST(Rule, TakesPortsApartFromTheAddress) {
+    const nat::Rule r = rule(
+        "chain = \"nat\"\naction = \"snat\"\nproto = \"udp\"\nto = \"192.0.2.1\"\nports = "
+        "\"5000-6000\"\n");
+
+    EXPECT_EQ(r.target.first_addr, addr("192.0.2.1"));
+    EXPECT_EQ(r.target.ports, (nat::PortRange{5000, 6000}));
+}
+
+TEST(RuleLists, BecomeOneRuleForEachCombination) {
+    const Config c = with_ports(
+        "[[rule]]\nchain = \"filter\"\nproto = [\"tcp\", \"udp\"]\ndport = [53, \"80-90\"]\naction "
+        "= "
+        "\"accept\"\n");
+
+    ASSERT_EQ(c.rules.size(), 4U);
+    for (const int proto : {6, 17})
+        for (const std::uint16_t port : {std::uint16_t{53}, std::uint16_t{80}})
+            EXPECT_EQ(std::count_if(c.rules.begin(), c.rules.end(),
+                                    [&](const nat::Rule& r) {
+                                        return r.match.proto == proto &&
+                                               r.match.dport.first == port && r.line == 3;
+                                    }),
+                      1);
+}
+
+TEST(RuleLists, MayHoldBothFamilies) {
+    const Config c = with_ports(
+        "[[rule]]\nchain = \"filter\"\nsrc = [\"192.0.2.0/24\", \"2001:db8::/32\"]\n"
+        "proto = [\"icmp\", \"icmpv6\"]\naction = \"accept\"\n");
+
+    ASSERT_EQ(c.rules.size(), 2U);
+    for (const nat::Rule& r : c.rules)
+        EXPECT_EQ(r.match.src.family == ct::Family::Ipv4, r.match.proto == ct::ipproto::kIcmp);
+}
+
+TEST(RuleOrder, IsThatOfTheFile) {
+    const Config c = with_ports(
+        "[[rule]]\nname = \"first\"\nchain = \"filter\"\nproto = \"tcp\"\naction = \"drop\"\n"
+        "[[rule]]\nname = \"second\"\nchain = \"raw\"\nproto = \"udp\"\naction = \"notrack\"\n"
+        "[[rule]]\nname = \"third\"\nchain = \"filter\"\naction = \"accept\"\n");
+
+    ASSERT_EQ(c.rules.size(), 3U);
+    EXPECT_EQ(c.rules[0].name, "first");
+    EXPECT_EQ(c.rules[1].name, "second");
+    EXPECT_EQ(c.rules[2].name, "third");
+}
+
+TEST(Shadowing, IsNotReportedWhilePartOfAListCanMatch) {
+    EXPECT_TRUE(
+        mistakes(kTwoPorts +
+                 "[[rule]]\nchain = \"filter\"\nproto = \"tcp\"\ndport = 22\naction = \"drop\"\n"
+                 "[[rule]]\nchain = \"filter\"\nproto = \"tcp\"\ndport = [22, 80]\naction = "
+                 "\"accept\"\n")
+            .empty());
+}
+
+}  // namespace
+}  // namespace dp::test
