@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "dataplane/daemon.hpp"
+
+#include "dataplane/control/server.hpp"
+#include "dataplane/dataplane.hpp"
+#include "dataplane/eal.hpp"
+#include "dataplane/log.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <ctime>
+#include <exception>
+#include <pthread.h>
+#include <signal.h>
+#include <stop_token>
+#include <string_view>
+#include <thread>
+
+namespace dp {
+namespace {
+
+inline constexpr timespec kLookInterval{.tv_sec = 0, .tv_nsec = 100'000'000};
+
+[[nodiscard]] sigset_t ending_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    return set;
+}
+
+void log_notes(const std::vector<std::string>& notes) {
+    for (const std::string& note : notes) spdlog::info(note);
+}
+
+/// What the control socket's `stats` tells of workers and ports.
+[[nodiscard]] std::string stats_json(const Dataplane& dataplane) {
+    const auto object = [](const Totals& t) {
+        return nlohmann::ordered_json{{"rx_packets", t.rx_packets}, {"rx_bytes", t.rx_bytes},
+                                      {"tx_packets", t.tx_packets}, {"tx_bytes", t.tx_bytes},
+                                      {"local_made", t.local_made}, {"dropped", t.dropped()},
+                                      {"held", t.held()},           {"turns", t.turns},
+                                      {"busy_turns", t.busy_turns}};
+    };
+    nlohmann::ordered_json out{{"total", object(dataplane.totals())}};
+    for (ct::WorkerId w = 0; w < dataplane.workers(); ++w)
+        out["workers"].push_back(object(dataplane.totals(w)));
+    const auto& ports = dataplane.config().ports;
+    for (ct::PortId id = 0; id < ports.size(); ++id) {
+        const PortTotals t = dataplane.port_totals(id);
+        out["ports"].push_back({{"name", ports[id].name},
+                                {"rx_packets", t.rx_packets},
+                                {"rx_bytes", t.rx_bytes},
+                                {"tx_packets", t.tx_packets},
+                                {"tx_bytes", t.tx_bytes},
+                                {"tx_full", t.tx_full}});
+    }
+    const ct::FragmentCounts fragments = dataplane.fragments();
+    out["fragments"] = {{"datagrams", fragments.datagrams}, {"held", fragments.held}};
+    return out.dump();
+}
+
+[[nodiscard]] ControlHooks hooks_for(Dataplane& dataplane) {
+    return {.now = [&dataplane] { return dataplane.clock().now(); },
+            .wall_offset_ns =
+                [&dataplane] {
+                    const auto wall = std::chrono::system_clock::now().time_since_epoch();
+                    const auto own = static_cast<std::int64_t>(dataplane.clock().now());
+                    return std::chrono::nanoseconds{wall}.count() - own;
+                },
+            .drops = [&dataplane] { return dataplane.totals().drops; },
+            .stats_json = [&dataplane] { return stats_json(dataplane); },
+            .log = [](std::string_view message) { spdlog::info(message); }};
+}
+
+/// Waits for a signal to end; meanwhile logs, as Linux does, that packets find no room.
+class Watch {
+public:
+    Watch(Dataplane& dataplane, std::stop_source& end)
+        : dataplane_{dataplane}, end_{end}, thread_{[this](const std::stop_token& stop) {
+              run(stop);
+          }} {}
+
+private:
+    void run(const std::stop_token& stop) {
+        const sigset_t signals = ending_signals();
+        while (!stop.stop_requested()) {
+            const int signal = sigtimedwait(&signals, nullptr, &kLookInterval);
+            log_full_table();
+            if (signal < 0) continue;
+            spdlog::info("{}: stopping", signal == SIGINT ? "SIGINT" : "SIGTERM");
+            end_.request_stop();
+            return;
+        }
+    }
+
+    /// A line a packet, as long as the budget lasts (semantics.md 2.14: three drops, three lines).
+    void log_full_table() {
+        const std::uint64_t dropped = dataplane_.conntrack().counters().drop;
+        const std::uint64_t lines = limit_.admit(dropped - logged_, dataplane_.clock().now());
+        for (std::uint64_t i = 0; i < lines; ++i)
+            spdlog::warn("conntrack: table full, dropping packet");
+        logged_ = dropped;
+    }
+
+    Dataplane& dataplane_;
+    std::stop_source& end_;
+    LogLimit limit_;
+    std::uint64_t logged_ = 0;
+    std::jthread thread_;
+};
+
+/// The account at the end (I6, I7). False if something is missing.
+[[nodiscard]] bool log_totals(const Dataplane& dataplane) {
+    const Totals t = dataplane.totals();
+    spdlog::info("packets in {} + made {} = out {} + drops {}", t.rx_packets, t.local_made,
+                 t.tx_packets, t.dropped());
+    for (const ct::DropInfo& drop : ct::kDrops)
+        if (const std::uint64_t n = t.drops[ct::index_of(drop.id)]; n > 0)
+            spdlog::info("  {} {}: {}", n, drop.name, drop.help);
+    const std::uint64_t lost = dataplane.buffers_in_use();
+    if (!t.balanced() || t.held() != 0) spdlog::error("the packet counters do not add up");
+    if (lost != 0) spdlog::error("{} packet buffers were lost", lost);
+    return t.balanced() && t.held() == 0 && lost == 0;
+}
+
+/// Everything between EAL's start and its end.
+[[nodiscard]] bool serve(const Config& config, const Placement& placement) {
+    Dataplane dataplane{config, placement};
+    Server server{{.path = config.control.socket, .mode = config.control.mode},
+                  dataplane.conntrack(),
+                  hooks_for(dataplane)};
+    dataplane.start();
+    log_notes(dataplane.notes());
+    spdlog::info("running; control socket {}", config.control.socket);
+    {
+        std::stop_source end;
+        const Watch watch{dataplane, end};
+        server.run(end.get_token());
+    }
+    dataplane.stop();
+    return log_totals(dataplane);
+}
+
+[[nodiscard]] std::vector<int> nodes_of(const Config& config) {
+    std::vector<int> nodes;
+    for (const PortConfig& port : config.ports)
+        nodes.push_back(port.pci ? node_of_pci(port.device) : -1);
+    return nodes;
+}
+
+}  // namespace
+
+int run_daemon(const Config& config, const std::string& program,
+               const std::vector<std::string>& eal_arguments) {
+    // Every thread inherits this; Watch alone takes the signals.
+    const sigset_t signals = ending_signals();
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+    const Placement placement = place(config.dataplane, Topology::here(), nodes_of(config));
+    log_notes(placement.notes);
+    const auto workers = static_cast<unsigned>(placement.workers.size());
+    const EalPlan plan = plan_eal(config, placement, HugePageStock::here(),
+                                  BufferPools::bytes_for(config, workers), eal_arguments);
+    log_notes(plan.notes);
+    const DpdkLog dpdk;
+    try {
+        const Eal eal{program, plan};
+        log_notes(eal.notes());
+        return serve(config, placement) ? 0 : 1;
+    } catch (const std::exception&) {
+        for (const std::string& message : dpdk.tail()) spdlog::error("dpdk: {}", message);
+        throw;
+    }
+}
+
+}  // namespace dp

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "dataplane/dataplane.hpp"
+
+#include <fmt/format.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <thread>
+
+namespace dp {
+namespace {
+
+inline constexpr std::uint32_t kIdleTurns =
+    64;  ///< without a packet, before a crowded worker yields
+
+[[nodiscard]] std::vector<int> port_nodes(const Config& config) {
+    std::vector<int> nodes;
+    for (const PortConfig& port : config.ports)
+        nodes.push_back(port.pci ? node_of_pci(port.device) : -1);
+    return nodes;
+}
+
+[[nodiscard]] std::vector<nat::PortAddresses> nat_addresses(const Config& config) {
+    std::vector<nat::PortAddresses> out;
+    for (const PortConfig& port : config.ports) {
+        std::vector<nat::Prefix> own;
+        for (const InterfaceAddress& a : port.addresses) own.push_back(a.prefix);
+        out.push_back(nat::PortAddresses::primary_of(own));
+    }
+    return out;
+}
+
+[[nodiscard]] ct::FragmentSettings fragment_settings(const Config& config, ct::WorkerId workers,
+                                                     std::uint64_t seed) {
+    const std::uint32_t held =
+        std::max<std::uint32_t>(config.dataplane.fragment_queue, 1) * workers;
+    return {.datagrams = 2 * held,
+            .held = held,
+            .timeout_s = config.conntrack.timeouts.fragment,
+            .timeout6_s = config.conntrack.timeouts.fragment6,
+            .seed = seed};
+}
+
+}  // namespace
+
+Dataplane::Dataplane(const Config& config, const Placement& placement,
+                     const DataplaneOptions& options)
+    : config_{config},
+      worker_count_{static_cast<ct::WorkerId>(placement.workers.size())},
+      crowded_{placement.crowded},
+      conntrack_{config.conntrack, worker_count_, options.seed},
+      rules_{config.rules, worker_count_, config.filter_policy},
+      nat_{rules_, conntrack_, nat_addresses(config), options.seed},
+      fragments_{fragment_settings(config, worker_count_,
+                                   options.seed != 0 ? options.seed : clock_.now())},
+      counters_(worker_count_),
+      pools_{config, worker_count_, port_nodes(config)},
+      ports_{open_ports(port_nodes(config))},
+      forward_{config, links(), std::vector<rte_mempool*>(worker_count_, pools_.at(placement.node)),
+               counters_, options.neighbours},
+      pipeline_{conntrack_, rules_, nat_, fragments_, forward_, counters_} {
+    make_workers();
+}
+
+Dataplane::~Dataplane() {
+    stop();
+}
+
+std::vector<std::unique_ptr<Port>> Dataplane::open_ports(const std::vector<int>& nodes) const {
+    std::vector<std::unique_ptr<Port>> ports;
+    for (ct::PortId id = 0; id < config_.ports.size(); ++id)
+        ports.push_back(std::make_unique<Port>(id, config_.ports[id], config_.dataplane,
+                                               worker_count_, pools_.at(nodes[id])));
+    return ports;
+}
+
+std::vector<PortLink> Dataplane::links() const {
+    std::vector<PortLink> out;
+    for (const auto& port : ports_) out.push_back(port->link());
+    return out;
+}
+
+/// Queue q of every port goes to worker q, so that a symmetric hash brings both directions of a
+/// flow to one worker. A port with fewer queues than workers starts at another worker than the last
+/// such port did, so that the work is spread.
+void Dataplane::make_workers() {
+    std::vector<std::vector<RxQueue>> rx(worker_count_);
+    std::vector<std::vector<TxQueue>> tx(worker_count_);
+    std::size_t offset = 0;
+    for (const auto& port : ports_) {
+        const bool few = port->queues() < worker_count_;
+        for (std::uint16_t q = 0; q < port->queues(); ++q) {
+            rx[(q + (few ? offset : 0)) % worker_count_].push_back(
+                {.device = port->device(),
+                 .queue = q,
+                 .port = port->id(),
+                 .accepts_all = port->accepts_all(),
+                 .mac = port->link().mac});
+        }
+        if (few) offset += port->queues();
+        for (ct::WorkerId w = 0; w < worker_count_; ++w) {
+            const auto q = static_cast<std::uint16_t>(w % port->queues());
+            tx[w].push_back({port->device(), q, port->tx_lock(q)});
+        }
+    }
+    for (ct::WorkerId w = 0; w < worker_count_; ++w)
+        lanes_.push_back({.worker = std::make_unique<Worker>(
+                              w, std::move(rx[w]), std::move(tx[w]), config_.dataplane.burst,
+                              WorkerTools{pipeline_, forward_, counters_[w]}),
+                          .owner = this});
+}
+
+int Dataplane::run_worker(void* lane) noexcept {
+    auto& [worker, owner, lcore] = *static_cast<Lane*>(lane);
+    std::uint32_t idle = 0;
+    while (!owner->stopping_.load(std::memory_order_acquire)) {
+        const bool busy = worker->turn(owner->clock_.now());
+        idle = busy ? 0 : idle + 1;
+        if (idle < kIdleTurns) continue;
+        idle = 0;
+        if (owner->crowded_) std::this_thread::yield();
+    }
+    return 0;
+}
+
+void Dataplane::start() {
+    if (rte_lcore_count() <= worker_count_)
+        throw std::runtime_error{
+            fmt::format("EAL has {} lcores, {} workers and control need {}; leave "
+                        "--lcores, -l and -c to Sluice",
+                        rte_lcore_count(), worker_count_, worker_count_ + 1)};
+    for (const auto& port : ports_) port->start();
+    running_ = true;
+    unsigned lcore = rte_get_next_lcore(-1U, 1, 0);
+    for (Lane& lane : lanes_) {
+        lane.lcore = lcore;
+        if (rte_eal_remote_launch(run_worker, &lane, lcore) != 0)
+            throw std::runtime_error{fmt::format("lcore {} is busy", lcore)};
+        lcore = rte_get_next_lcore(lcore, 1, 0);
+    }
+}
+
+void Dataplane::stop() noexcept {
+    if (!running_) return;
+    stopping_.store(true, std::memory_order_release);
+    for (const Lane& lane : lanes_)
+        if (lane.lcore != 0) rte_eal_wait_lcore(lane.lcore);
+    for (ct::WorkerId w = 0; w < worker_count_; ++w) pipeline_.drain(w);
+    forward_.drain();
+    for (const auto& port : ports_) port->stop();
+    ports_.clear();
+    running_ = false;
+}
+
+Totals Dataplane::totals() const noexcept {
+    Totals all;
+    for (const WorkerCounters& c : counters_) all += c.totals();
+    return all;
+}
+
+PortTotals Dataplane::port_totals(ct::PortId port) const noexcept {
+    PortTotals all;
+    for (const Lane& lane : lanes_) all += lane.worker->port_totals(port);
+    return all;
+}
+
+std::vector<std::string> Dataplane::notes() const {
+    std::vector<std::string> out;
+    const ct::MemoryReport memory = conntrack_.memory();
+    out.push_back(fmt::format("conntrack: {} entries, {} MiB on pages of {}", conntrack_.capacity(),
+                              memory.total_bytes >> 20U, memory.pages));
+    for (const auto& port : ports_)
+        out.insert(out.end(), port->notes().begin(), port->notes().end());
+    return out;
+}
+
+}  // namespace dp

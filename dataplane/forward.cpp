@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "dataplane/forward.hpp"
+
+#include "ct/wire/checksum.hpp"
+#include "ct/wire/headers.hpp"
+#include "dataplane/mbuf.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+namespace dp {
+namespace {
+
+using answer::Complaint;
+using ct::Be16;
+using ct::Drop;
+using ct::Family;
+using ct::Packet;
+
+inline constexpr std::size_t kEthernet = sizeof(ct::EthernetHeader);
+/// Every neighbour's MAC under Neighbours::Assume: 02:00:00:00:00:01, as NeighbourTable gives it.
+inline constexpr std::uint64_t kAssumedMac = 0x0100'0000'0002;
+/// The neighbour table is swept in slices, so that no turn is held up: all of it in some 16 calls.
+inline constexpr std::size_t kSweepSlices = 16;
+inline constexpr ct::Nanos kSweepPeriod = ct::kNanosPerSecond / 160;
+/// The headroom that DPDK gives every buffer (RTE_PKTMBUF_HEADROOM) holds a rebuilt header.
+static_assert(RTE_PKTMBUF_HEADROOM >= kEthernet);
+
+/// The part of an IPv4 or IPv6 packet from p's IP header on, in bytes.
+[[nodiscard]] std::uint32_t ip_size(const Packet& p) noexcept {
+    return p.end - p.l3_offset;
+}
+
+[[nodiscard]] Family family_of(const Packet& p) noexcept {
+    return p.ethertype == ct::ethertype::kIpv6 ? Family::Ipv6 : Family::Ipv4;
+}
+
+/// TTL or hop limit.
+[[nodiscard]] std::uint8_t hops_left(const Packet& p) noexcept {
+    const std::uint8_t* ip = p.data + p.l3_offset;
+    return p.ethertype == ct::ethertype::kIpv6 ? ip[offsetof(ct::Ipv6Header, hop_limit)]
+                                               : ip[offsetof(ct::Ipv4Header, ttl)];
+}
+
+/// True if the source is of IPv6 link-local scope.
+[[nodiscard]] bool is_link_local(const ct::Tuple& t) noexcept {
+    return t.family == Family::Ipv6 && t.src.bytes[0] == 0xfe && (t.src.bytes[1] & 0xc0U) == 0x80;
+}
+
+/// One hop less; the IPv4 checksum by RFC 1624.
+void count_hop(Packet& p) noexcept {
+    std::uint8_t* at = p.data + p.l3_offset;
+    if (p.ethertype == ct::ethertype::kIpv6) {
+        --at[offsetof(ct::Ipv6Header, hop_limit)];
+        return;
+    }
+    auto ip = ct::load<ct::Ipv4Header>(at);
+    const auto word = [&] {
+        return Be16::from_raw(static_cast<std::uint16_t>(ip.ttl | ip.protocol << 8U));
+    };
+    const Be16 before = word();
+    --ip.ttl;
+    ct::ChecksumDelta delta;
+    delta.replace(before, word());
+    ip.checksum = delta.apply(ip.checksum);
+    ct::store(at, ip);
+}
+
+[[nodiscard]] bool may_be_split(const Packet& p) noexcept {
+    if (p.ethertype != ct::ethertype::kIpv4) return false;
+    const auto ip = ct::load<ct::Ipv4Header>(p.data + p.l3_offset);
+    return (ip.flags_offset.host() & ct::Ipv4Header::kDontFragment) == 0;
+}
+
+/// Replaces whatever stands before p's IP header by an Ethernet header without tags, and cuts off
+/// what stands behind the IP packet. A frame came in with at least that header, or was made so.
+void frame(Packet& p, std::uint64_t dst, const MacAddress& src) noexcept {
+    const auto shift = static_cast<std::uint16_t>(p.l3_offset - kEthernet);
+    p.data += shift;
+    p.l3_offset = kEthernet;
+    p.l4_offset = static_cast<std::uint16_t>(p.l4_offset - shift);
+    p.payload_offset = static_cast<std::uint16_t>(p.payload_offset - shift);
+    p.end -= shift;
+    p.length = p.end;
+    ct::EthernetHeader ethernet{{}, src, Be16::from_host(p.ethertype)};
+    std::memcpy(ethernet.dst.data(), &dst, ethernet.dst.size());
+    ct::store(p.data, ethernet);
+}
+
+/// The options that belong into later fragments, padded to whole words (RFC 791 3.1: those whose
+/// copied flag is set); returns their size.
+[[nodiscard]] std::size_t copied_options(std::span<const std::uint8_t> options,
+                                         std::array<std::uint8_t, 40>& out) noexcept {
+    static constexpr std::uint8_t kEndOfList = 0;
+    static constexpr std::uint8_t kNoOperation = 1;
+    std::size_t size = 0;
+    for (std::size_t at = 0; at < options.size() && options[at] != kEndOfList;) {
+        const bool single = options[at] == kNoOperation;
+        if (!single && at + 1 == options.size()) break;
+        const std::size_t length = single ? 1 : options[at + 1];
+        if (length == 0 || (!single && length < 2) || at + length > options.size()) break;
+        if ((options[at] & 0x80U) != 0) {
+            std::copy_n(options.begin() + static_cast<std::ptrdiff_t>(at), length,
+                        out.begin() + static_cast<std::ptrdiff_t>(size));
+            size += length;
+        }
+        at += length;
+    }
+    while (size % 4 != 0) out[size++] = kEndOfList;
+    return size;
+}
+
+[[nodiscard]] bool is_multicast(Family family, const ct::Addr& a) noexcept {
+    return family == Family::Ipv6 ? a.bytes[0] == 0xff : a.bytes[0] >> 4U == 0xe;
+}
+
+/// Writes `ip` with its checksum at `at`; options stand behind it already.
+void put_header(std::uint8_t* at, ct::Ipv4Header ip) noexcept {
+    ip.checksum = {};
+    ct::store(at, ip);
+    ip.checksum = ct::internet_checksum({at, ip.header_bytes()});
+    ct::store(at, ip);
+}
+
+}  // namespace
+
+Forward::Forward(const Config& config, std::vector<PortLink> links, std::vector<rte_mempool*> pools,
+                 std::span<WorkerCounters> counters, Neighbours policy)
+    : config_{config},
+      policy_{policy},
+      links_{std::move(links)},
+      routes_{config, config.dataplane.numa},
+      neighbours_{
+          config.dataplane.neighbours, config.dataplane.neighbour_queue,
+          config.dataplane.neighbour_queue_total * static_cast<std::uint32_t>(pools.size())},
+      lanes_(pools.size()) {
+    for (std::size_t w = 0; w < lanes_.size(); ++w) {
+        lanes_[w].pool = pools[w];
+        lanes_[w].counters = &counters[w];
+        lanes_[w].bucket.tokens = config.forward.icmp_burst;
+    }
+    for (const NeighbourConfig& n : config.neighbours)
+        neighbours_.add_static({.address = n.address, .port = n.port, .family = n.family}, n.mac);
+    duties_.reserve(neighbours_.capacity() / kSweepSlices + 1);
+}
+
+Forward::~Forward() {
+    drain();
+}
+
+void Forward::route_wire(Packet& p) const noexcept {
+    if (p.in_port >= config_.ports.size()) {
+        p.drop = Drop::NoRoute;
+        return;
+    }
+    const ct::PortId peer = config_.ports[p.in_port].peer;
+    if (peer == ct::kNoPort) {
+        p.drop = Drop::NoPeerPort;
+    } else if (p.length - kEthernet > std::size_t{links_[peer].mtu} + 2 * sizeof(ct::VlanTag)) {
+        p.drop = Drop::TooBig;
+    } else {
+        p.out_port = peer;
+    }
+}
+
+void Forward::route(ct::WorkerId w, Packet& p, const ct::Addr& dst, ct::Nanos now) noexcept {
+    if (config_.dataplane.mode == Mode::Wire) return route_wire(p);
+    Lane& lane = lanes_[w];
+    const bool local = p.in_port == ct::kLocalPort;
+    p.next_hop = routes_.lookup(p.tuple.family, dst);
+    const NextHop* hop = &routes_.hop(p.next_hop);
+    // A link-local destination is one of the port that the answer is meant for.
+    if (hop->kind == HopKind::Discard && local && p.out_port < links_.size()) {
+        p.next_hop = routes_.on_link(p.tuple.family, p.out_port);
+        hop = &routes_.hop(p.next_hop);
+    }
+    switch (hop->kind) {
+        case HopKind::Group:
+            // Of what is multicast only ICMP is listened to. Dropped here, as in Linux's input
+            // routing, so that the packet leaves no connection behind.
+            if (is_multicast(p.tuple.family, dst) && !ct::is_icmp(p.tuple.proto)) {
+                p.drop = Drop::NoListener;
+                return;
+            }
+            [[fallthrough]];
+        case HopKind::Local:
+            p.out_port = ct::kLocalPort;
+            return;
+        case HopKind::Link:
+        case HopKind::Gateway:
+            p.out_port = hop->port;
+            if (!may_pass(lane, p, now)) p.out_port = ct::kNoPort;
+            return;
+        case HopKind::Unreachable:
+            complain(lane, p, Complaint::NoRoute, 0, Tracking::Untracked, now);
+            [[fallthrough]];
+        case HopKind::Discard:
+            p.drop = Drop::NoRoute;
+            return;
+    }
+}
+
+/// What Linux's ip_forward asks before the FORWARD rules.
+bool Forward::may_pass(Lane& lane, Packet& p, ct::Nanos now) noexcept {
+    const std::uint16_t mtu = links_[p.out_port].mtu;
+    const bool local = p.in_port == ct::kLocalPort;
+    if (!local &&
+        (p.data[0] & 1U) != 0) {  // RFC 1812 5.3.4: a link-layer broadcast stays on its link
+        p.drop = Drop::NotForUs;
+    } else if (!local && is_link_local(p.tuple)) {  // RFC 4291 2.5.6
+        p.drop = Drop::NoRoute;
+    } else if (!local && hops_left(p) <= 1) {
+        complain(lane, p, Complaint::TimeExceeded, 0, Tracking::Untracked, now);
+        p.drop = Drop::TtlExceeded;
+    } else if (ip_size(p) > mtu && !may_be_split(p)) {
+        complain(lane, p, Complaint::TooBig, mtu, Tracking::Untracked, now);
+        p.drop = Drop::TooBig;
+    }
+    return p.alive();
+}
+
+void Forward::reject(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+    p.drop = Drop::RuleReject;
+    if (p.tuple.proto == ct::ipproto::kTcp && p.fragment != ct::Fragment::Later)
+        reset(lanes_[w], p, Tracking::Untracked, now);
+    else
+        complain(lanes_[w], p, Complaint::PortUnreachable, 0, Tracking::Untracked, now);
+}
+
+void Forward::resolve(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    Lane& lane = lanes_[w];
+    const bool wire = config_.dataplane.mode == Mode::Wire;
+    LastHop last;
+    for (Packet& p : packets) {
+        if (!p.alive() || p.owner == nullptr) continue;
+        if (wire) {
+            if (p.out_port == ct::kNoPort) route_wire(p);  // ARP, which nobody routed
+        } else if (p.ethertype == ct::ethertype::kArp) {
+            take_arp(lane, p, now);
+        } else if (p.out_port == ct::kLocalPort) {
+            take_in(lane, p, now);
+        } else {
+            pass_on(lane, p, last, now);
+        }
+    }
+}
+
+NeighbourKey Forward::neighbour_of(const Packet& p) const noexcept {
+    const NextHop& hop = routes_.hop(p.next_hop);
+    NeighbourKey key{.address = hop.gateway, .port = p.out_port, .family = family_of(p)};
+    if (hop.kind == HopKind::Gateway) return key;
+    const std::uint8_t* ip = p.data + p.l3_offset;
+    if (key.family == Family::Ipv6)
+        std::memcpy(key.address.bytes.data(), ip + offsetof(ct::Ipv6Header, dst), 16);
+    else
+        std::memcpy(key.address.bytes.data(), ip + offsetof(ct::Ipv4Header, dst), 4);
+    return key;
+}
+
+void Forward::pass_on(Lane& lane, Packet& p, LastHop& last, ct::Nanos now) noexcept {
+    if (p.in_port != ct::kLocalPort) count_hop(p);
+    const MacAddress& src = links_[p.out_port].mac;
+    if (policy_ == Neighbours::Assume) {
+        last.mac = kAssumedMac;
+    } else {
+        const NeighbourKey key = neighbour_of(p);
+        if (key != last.key) {
+            const auto mac = neighbours_.find(key);
+            if (!mac.has_value()) {
+                frame(p, 0, src);
+                return await_neighbour(lane, p, key, now);
+            }
+            last = {key, *mac};
+        }
+    }
+    frame(p, last.mac, src);
+    if (ip_size(p) > links_[p.out_port].mtu) split(lane, p);
+}
+
+void Forward::await_neighbour(Lane& lane, Packet& p, const NeighbourKey& key,
+                              ct::Nanos now) noexcept {
+    const ct::PortId in_port = p.in_port;
+    rte_mbuf* m = take_mbuf(p);
+    m->hash.usr = in_port;  // for the ICMP error, should it come to that
+    switch (neighbours_.wait(key, m, now)) {
+        case NeighbourTable::Waiting::Ask:
+            ask(lane, key, nullptr);
+            [[fallthrough]];
+        case NeighbourTable::Waiting::Queued:
+            lane.counters->held_taken.add(1);
+            return;
+        case NeighbourTable::Waiting::Known:
+            // It answered just now. If it has gone again since, this packet is the price.
+            p.owner = m;
+            if (const auto mac = neighbours_.find(key); mac.has_value())
+                std::memcpy(p.data, &*mac, sizeof(MacAddress));
+            else
+                p.drop = Drop::NeighbourUnreachable;
+            if (p.alive() && ip_size(p) > links_[p.out_port].mtu) split(lane, p);
+            return;
+        case NeighbourTable::Waiting::Full:
+            p.owner = m;
+            p.drop = Drop::NeighbourQueueFull;
+            return;
+    }
+}
+
+/// RFC 791 3.2: p, a framed packet that exceeds the MTU, becomes its first fragment; the others
+/// leave by the outbox. What must not be split has been refused by may_pass(), unless a rewrite
+/// made it longer since.
+void Forward::split(Lane& lane, Packet& p) noexcept {
+    if (!may_be_split(p)) {
+        p.drop = Drop::TooBig;
+        return;
+    }
+    std::uint8_t* const at = p.data + kEthernet;
+    const auto whole = ct::load<ct::Ipv4Header>(at);
+    const std::size_t head = whole.header_bytes();
+    const std::span<const std::uint8_t> payload{at + head, ip_size(p) - head};
+    const std::size_t mtu = links_[p.out_port].mtu;
+    std::array<std::uint8_t, 40> options{};
+    const std::size_t options_size =
+        copied_options({at + sizeof whole, head - sizeof whole}, options);
+    const std::size_t first_size = (mtu - head) & ~std::size_t{7};
+    const std::size_t step = (mtu - sizeof whole - options_size) & ~std::size_t{7};
+
+    for (std::size_t done = first_size; done < payload.size(); done += step) {
+        rte_mbuf* m = rte_pktmbuf_alloc(lane.pool);
+        if (m == nullptr) break;  // the receiver gives up on the packet, the sender repeats it
+        const std::size_t size = std::min(step, payload.size() - done);
+        const std::size_t fragment_head = sizeof whole + options_size;
+        const auto room = room_of(m);
+        if (room.size() < kEthernet + fragment_head + size) {
+            rte_pktmbuf_free(m);
+            break;
+        }
+        std::memcpy(room.data(), p.data, kEthernet);
+        std::memcpy(room.data() + kEthernet + sizeof whole, options.data(), options_size);
+        std::memcpy(room.data() + kEthernet + fragment_head, payload.data() + done, size);
+        ct::Ipv4Header ip = whole;
+        ip.version_ihl = static_cast<std::uint8_t>(0x40U | fragment_head / 4);
+        ip.total_length = Be16::from_host(static_cast<std::uint16_t>(fragment_head + size));
+        const bool more = done + size < payload.size() || whole.more_fragments();
+        const std::size_t offset = whole.fragment_offset() + done;
+        ip.flags_offset = Be16::from_host(static_cast<std::uint16_t>(
+            offset / 8 | (more ? std::size_t{ct::Ipv4Header::kMoreFragments} : 0)));
+        put_header(room.data() + kEthernet, ip);
+        send_frame(lane, m, kEthernet + fragment_head + size, p.out_port);
+    }
+
+    ct::Ipv4Header ip = whole;
+    ip.total_length = Be16::from_host(static_cast<std::uint16_t>(head + first_size));
+    ip.flags_offset = Be16::from_host(
+        static_cast<std::uint16_t>(whole.flags_offset.host() | ct::Ipv4Header::kMoreFragments));
+    put_header(at, ip);
+    p.end = static_cast<std::uint32_t>(kEthernet + head + first_size);
+    p.length = p.end;
+}
+
+void Forward::tick(ct::WorkerId w, ct::Nanos now) noexcept {
+    if (now < next_tick_) return;
+    next_tick_ = now + kSweepPeriod;
+    Lane& lane = lanes_[w];
+    duties_.clear();
+    static_cast<void>(neighbours_.sweep(now, duties_.capacity(), duties_));
+    for (const NeighbourDuty& duty : duties_) {
+        switch (duty.what) {
+            case NeighbourDuty::What::Ask:
+                ask(lane, duty.key, nullptr);
+                break;
+            case NeighbourDuty::What::Verify:
+                ask(lane, duty.key, &duty.mac);
+                break;
+            case NeighbourDuty::What::GiveUp:
+                give_up(lane, duty.waiting, now);
+                break;
+        }
+    }
+}
+
+}  // namespace dp

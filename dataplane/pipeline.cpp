@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "dataplane/pipeline.hpp"
+
+#include "ct/wire/headers.hpp"
+#include "nat/rewrite.hpp"
+
+#include <array>
+
+namespace dp {
+
+namespace {
+
+using ct::Drop;
+using ct::Packet;
+
+/// Other mappings tried when another worker took the chosen one between choice and confirmation.
+constexpr int kMappingTries = 8;
+/// Held fragments processed at a time.
+constexpr std::size_t kFollowers = 16;
+
+/// ARP goes past conntrack and rules; what waits for its first fragment is gone.
+bool concerns_conntrack(const Packet& p) noexcept {
+    return p.alive() && p.owner != nullptr && p.tuple.family != ct::Family::None;
+}
+
+/// Where the packet goes once DNAT has had its say: the real endpoint on the far side.
+const ct::Addr& destination_of(const Packet& p) noexcept {
+    if (!p.conn.valid()) return p.tuple.dst;
+    return p.dir == ct::Dir::Original ? p.reply.src : p.original.src;
+}
+
+}  // namespace
+
+Pipeline::Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
+                   ct::FragmentTable& fragments, Forward& forward,
+                   std::span<WorkerCounters> counters)
+    : ct_{conntrack},
+      rules_{rules},
+      nat_{nat},
+      fragments_{fragments},
+      forward_{forward},
+      counters_{counters},
+      parse_options_{.checksum = conntrack.settings().checksum} {}
+
+/// Every packet passes these stages in this order; a stage skips a packet that has a drop reason.
+/// All sweep the burst, so that memory waits overlap, but for decide().
+void Pipeline::run(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    ct::parse(packets, parse_options_);  // ct/wire/parse.cpp  bytes to tuple, or a drop reason
+    track_fragments(w, packets, now);    // below              ports for later fragments
+    connect(w, packets, now);            // below              everything up to the frame
+    for (const Packet& p : packets)      // below              what waited for a first fragment
+        if (p.fragment == ct::Fragment::First && p.tuple.family != ct::Family::None)
+            follow_first(w, p, now);
+}
+
+void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    raw(w, packets);                     // nat/rule_set.cpp   notrack, zone
+    ct_.lookup(w, packets, now);         // ct/conntrack.cpp   hash, prefetch, find
+    ct_.update(w, packets, now);         // ct/conntrack.cpp   state, time-out; or Invalid
+    decide(w, packets, now);             // below              new ones, routes, rules, mappings
+    nat::rewrite(packets);               // nat/rewrite.cpp    addresses, ports, checksums
+    forward_.resolve(w, packets, now);   // dataplane/forward.cpp  TTL, neighbour, frame
+}
+
+void Pipeline::track_fragments(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    for (Packet& p : packets) {
+        if (p.fragment == ct::Fragment::Whole || !concerns_conntrack(p)) continue;
+        if (fragments_.track(p, now) != ct::Disposition::Held) continue;
+        p.owner = nullptr;
+        counters_[w].held_taken.add(1);
+    }
+}
+
+/// Later fragments that came before their first go right behind it.
+void Pipeline::follow_first(ct::WorkerId w, const Packet& first, ct::Nanos now) noexcept {
+    std::array<ct::HeldFragment, kFollowers> held;
+    std::size_t n = 0;
+    do {
+        n = fragments_.release(first, held);
+        std::array<Packet, kFollowers> packets;
+        for (std::size_t i = 0; i < n; ++i) ct::resume(held[i], packets[i]);
+        const std::span<Packet> burst{packets.data(), n};
+        connect(w, burst, now);
+        for (Packet& p : burst) forward_.finish_held(w, p);
+    } while (n == held.size());
+}
+
+void Pipeline::raw(ct::WorkerId w, std::span<Packet> packets) noexcept {
+    if (!rules_.has_raw()) return;
+    for (Packet& p : packets) {
+        if (!concerns_conntrack(p)) continue;
+        const nat::RawVerdict v = rules_.raw(w, p);
+        p.drop = v.drop;
+        p.tuple.zone = v.zone;
+        if (v.notrack) p.state = ct::CtState::Untracked;
+    }
+}
+
+/// One by one: the second packet of a new flow must find the connection that the first made a
+/// moment ago, and meet its rules only after it.
+void Pipeline::decide(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    for (Packet& p : packets) {
+        if (!concerns_conntrack(p)) continue;
+        const bool is_new = !p.conn.valid() && p.state == ct::CtState::None;
+        if (is_new)
+            open_new(w, p, now);
+        else
+            pass(w, p, now);
+    }
+}
+
+void Pipeline::open_new(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+    switch (ct_.open(w, p, now)) {
+        case ct::Conntrack::Opening::Refused: return;
+        case ct::Conntrack::Opening::Found:
+        case ct::Conntrack::Opening::Invalid: pass(w, p, now); return;
+        case ct::Conntrack::Opening::Opened: break;
+    }
+    // Whoever ends here leaves no trace: an entry is in the table only if its packet goes on.
+    if (!bind(w, p, now)) ct_.abandon(w, p);
+}
+
+/// From an unconfirmed connection to one in the table. False if the packet was dropped on the way.
+bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+    p.drop = nat_.destination(w, p, now);
+    if (!p.alive()) return false;
+    forward_.route(w, p, destination_of(p), now);
+    if (!p.alive() || !admit(w, p, now)) return false;
+    p.drop = nat_.source(w, p, now);
+    if (!p.alive()) return false;
+
+    for (int tries = 0; tries < kMappingTries; ++tries) {
+        switch (ct_.confirm(w, p, now)) {
+            case ct::Conntrack::Confirmation::Linked: return true;
+            case ct::Conntrack::Confirmation::Joined: pass(w, p, now); return true;
+            case ct::Conntrack::Confirmation::Refused: return false;
+            case ct::Conntrack::Confirmation::ReplyTaken: break;
+        }
+        if (!nat_.next_mapping(w, p, now)) break;
+    }
+    p.drop = rules_.has_nat() ? Drop::NatNoPort : Drop::CtClash;
+    return false;
+}
+
+/// A packet that opens nothing: of an existing connection, invalid, or untracked.
+void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+    // What may open nothing because its first fragment was refused is refused with it.
+    if (p.state == ct::CtState::Invalid && p.fragment == ct::Fragment::Later) {
+        p.drop = Drop::CtInvalid;
+        return;
+    }
+    forward_.route(w, p, destination_of(p), now);
+    if (!p.alive()) return;
+    if (p.state == ct::CtState::Invalid && rules_.must_not_leave(p)) {
+        p.drop = Drop::NatInvalid;
+        return;
+    }
+    if (p.state == ct::CtState::Established && rules_.filter_skips_established()) {
+        rules_.count_skipped(w, 1, p.end - p.l3_offset);
+        return;
+    }
+    static_cast<void>(admit(w, p, now));
+}
+
+/// The filter chain. What Sluice itself made passes: iptables has a chain of its own for that.
+bool Pipeline::admit(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+    if (p.in_port == ct::kLocalPort) return true;
+    const nat::FilterVerdict v = rules_.filter(w, p);
+    if (v.marked) ct_.set_mark(p, p.mark);
+    if (v.action == nat::Action::Drop) p.drop = Drop::RuleDrop;
+    if (v.action == nat::Action::Reject) forward_.reject(w, p, now);
+    return p.alive();
+}
+
+void Pipeline::tick(ct::WorkerId w, ct::Nanos now) noexcept {
+    ct_.expire(w, now);
+    std::array<ct::HeldFragment, kFollowers> held;
+    const std::size_t n = fragments_.expire(now, held);
+    for (std::size_t i = 0; i < n; ++i) {
+        Packet p;
+        p.owner = held[i].owner;
+        p.drop = held[i].drop;
+        forward_.finish_held(w, p);
+    }
+}
+
+void Pipeline::drain(ct::WorkerId w) noexcept {
+    std::array<ct::HeldFragment, kFollowers> held;
+    while (const std::size_t n = fragments_.drain(held))
+        for (std::size_t i = 0; i < n; ++i) {
+            Packet p;
+            p.owner = held[i].owner;
+            p.drop = held[i].drop;
+            forward_.finish_held(w, p);
+        }
+}
+
+}  // namespace dp

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The way of a packet from the bytes that a port received to the frame that another port sends.
+// The daemon, sluice-replay, sluice-flood and the benchmarks all run this very code: it takes
+// packets and the time, never a port or a clock.
+#pragma once
+
+#include "ct/conntrack.hpp"
+#include "ct/wire/fragments.hpp"
+#include "ct/wire/parse.hpp"
+#include "dataplane/forward.hpp"
+#include "dataplane/stats.hpp"
+#include "nat/rule_set.hpp"
+#include "nat/setup.hpp"
+
+#include <span>
+
+namespace dp {
+
+/// Composes the stages; owns none of them, and all outlive it. Each worker passes its own WorkerId.
+class Pipeline {
+public:
+    /// `counters` by WorkerId; here only what is put aside and taken up again is counted.
+    Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
+             ct::FragmentTable& fragments, Forward& forward, std::span<WorkerCounters> counters);
+
+    /// Takes a burst, at most 64 packets with their receiver's fields and an owner each, through
+    /// every stage. Afterwards a packet either has out_port and a frame to be sent; or a drop
+    /// reason, its buffer still the caller's; or no owner: it waits for a neighbour or for its
+    /// first fragment, and is somebody else's.
+    void run(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
+
+    /// Once a turn: expires connections, and fragments whose first did not come.
+    void tick(ct::WorkerId w, ct::Nanos now) noexcept;
+
+    /// Frees every held fragment, as Drop::Stopped. Workers rest.
+    void drain(ct::WorkerId w) noexcept;
+
+private:
+    void track_fragments(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
+    void follow_first(ct::WorkerId w, const ct::Packet& first, ct::Nanos now) noexcept;
+    void connect(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
+    void raw(ct::WorkerId w, std::span<ct::Packet> packets) noexcept;
+    void decide(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
+    void open_new(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    [[nodiscard]] bool bind(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    void pass(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    [[nodiscard]] bool admit(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+
+    ct::Conntrack& ct_;
+    const nat::RuleSet& rules_;
+    nat::Setup& nat_;
+    ct::FragmentTable& fragments_;
+    Forward& forward_;
+    std::span<WorkerCounters> counters_;
+    const ct::ParseOptions parse_options_;
+};
+
+}  // namespace dp
