@@ -1,0 +1,264 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ends of the test network: one small role each, run inside a host's namespace.
+
+Roles that stay say `ready` once they can be used; roles that end print one JSON object.
+"""
+
+import argparse
+import hashlib
+import http.server
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+ETH_ARP, ETH_IPV4 = 0x0806, 0x0800
+SYN, ACK = 0x02, 0x10
+BLOCK = 1 << 20  # bytes
+
+
+def say(**facts):
+    print(json.dumps(facts), flush=True)
+
+
+# --- HTTP ----------------------------------------------------------------------------------------
+class Hello(http.server.BaseHTTPRequestHandler):
+    """Answers with the address that the client seems to have."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):  # noqa: N802, the base class's name
+        address = self.client_address[0].removeprefix("::ffff:")
+        body = f"hello {address}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class DualStackServer(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    request_queue_size = 128
+
+
+def serve_http(args):
+    server = DualStackServer(("::", args.port), Hello)
+    print("ready", flush=True)
+    server.serve_forever()
+
+
+# --- one long stream -----------------------------------------------------------------------------
+def blocks(size):
+    """`size` bytes, each block unlike every other."""
+    noise = os.urandom(BLOCK)
+    for number in range(-(-size // BLOCK)):
+        rest = min(BLOCK, size - number * BLOCK)
+        yield (struct.pack("!Q", number) + noise)[:rest]
+
+
+def serve_stream(args):
+    """Sends a stream to the first client; prints its length and SHA-256."""
+    listener = socket.create_server(("::", args.port), family=socket.AF_INET6, dualstack_ipv6=True)
+    print("ready", flush=True)
+    connection, _ = listener.accept()
+    digest, sent = hashlib.sha256(), 0
+    with connection:
+        for block in blocks(args.size):
+            digest.update(block)
+            connection.sendall(block)
+            sent += len(block)
+    say(bytes=sent, sha256=digest.hexdigest())
+
+
+def fetch_stream(args):
+    digest, received = hashlib.sha256(), 0
+    started = time.monotonic()
+    with socket.create_connection((args.address, args.port), timeout=30) as connection:
+        while chunk := connection.recv(BLOCK):
+            digest.update(chunk)
+            received += len(chunk)
+    say(bytes=received, sha256=digest.hexdigest(), seconds=time.monotonic() - started)
+
+
+# --- TCP and UDP sockets -------------------------------------------------------------------------
+def listen(args):
+    """Accepts nothing, but lets the kernel answer every SYN."""
+    listener = socket.create_server((args.address, args.port), backlog=128)
+    print("ready", flush=True)
+    time.sleep(args.seconds)
+    listener.close()
+
+
+def udp_refused(args):
+    """Sends to a closed port: the ICMP error must find its way back to the socket."""
+    family = socket.AF_INET6 if ":" in args.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.settimeout(3)
+        s.connect((args.address, args.port))
+        s.send(b"anyone?")
+        try:
+            s.recv(64)
+            say(refused=False, heard="data")
+        except ConnectionRefusedError:
+            say(refused=True)
+        except TimeoutError:
+            say(refused=False, heard="nothing")
+
+
+# --- frames by hand ------------------------------------------------------------------------------
+def checksum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def syn_packet(src, dst, sport, dport, seq=0):
+    """IPv4 and TCP headers of a SYN, 40 bytes."""
+    source, target = socket.inet_aton(src), socket.inet_aton(dst)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0x4000, 64, socket.IPPROTO_TCP, 0, source,
+                     target)
+    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+    tcp = struct.pack("!HHIIBBHHH", sport, dport, seq, 0, 5 << 4, SYN, 8192, 0, 0)
+    pseudo = source + target + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(tcp))
+    return ip + tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
+
+
+class FakeHost:
+    """A host made of one packet socket: answers ARP for its address, and nothing else.
+
+    The kernel beside it has no such address, so it resets no connection that it did not open.
+    """
+
+    def __init__(self, device, address, gateway):
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.socket.bind((device, 0))
+        self.mac = self.socket.getsockname()[4]
+        self.address = socket.inet_aton(address)
+        self.gateway = socket.inet_aton(gateway)
+        self.gateway_mac = None
+        self.syn_acks = []  # destination ports, in order of arrival
+
+    def arp(self, operation, target_mac, target):
+        frame = struct.pack("!6s6sHHHBBH6s4s6s4s", target_mac, self.mac, ETH_ARP, 1, ETH_IPV4, 6, 4,
+                            operation, self.mac, self.address, target_mac, target)
+        self.socket.send(frame.ljust(60, b"\0"))
+
+    def resolve(self, seconds=5):
+        """Asks for the gateway's MAC until it answers."""
+        deadline = time.monotonic() + seconds
+        while self.gateway_mac is None and time.monotonic() < deadline:
+            self.arp(1, b"\xff" * 6, self.gateway)
+            self.serve(0.25, until=lambda: self.gateway_mac)
+        if self.gateway_mac is None:
+            sys.exit(f"no ARP answer from {socket.inet_ntoa(self.gateway)}")
+
+    def serve(self, seconds, until=lambda: False):
+        deadline = time.monotonic() + seconds
+        while not until() and (left := deadline - time.monotonic()) > 0:
+            if select.select([self.socket], [], [], left)[0]:
+                self.take(self.socket.recv(2048))
+
+    def take(self, frame):
+        kind = struct.unpack("!H", frame[12:14])[0]
+        if kind == ETH_ARP and len(frame) >= 42:
+            operation, mac, sender, target = (
+                struct.unpack("!H", frame[20:22])[0], frame[22:28], frame[28:32], frame[38:42])
+            if operation == 1 and target == self.address:
+                self.arp(2, mac, sender)
+            elif operation == 2 and sender == self.gateway:
+                self.gateway_mac = mac
+        elif kind == ETH_IPV4 and frame[23] == socket.IPPROTO_TCP and frame[30:34] == self.address:
+            tcp = frame[14 + (frame[14] & 15) * 4:]
+            if tcp[13] & (SYN | ACK) == SYN | ACK:
+                self.syn_acks.append(struct.unpack("!H", tcp[2:4])[0])
+
+    def send(self, packet):
+        self.socket.send((self.gateway_mac + self.mac + struct.pack("!H", ETH_IPV4)
+                          + packet).ljust(60, b"\0"))
+
+
+def send_syns(args):
+    """SYNs from consecutive ports, at a steady pace; then listens for what comes back."""
+    host = FakeHost(args.device, args.source, args.gateway)
+    host.resolve()
+    for number in range(args.count):
+        host.send(syn_packet(args.source, args.address, args.sport + number, args.port))
+        host.serve(args.gap)
+    say(sent=args.count)
+    host.serve(args.seconds)
+    say(sent=args.count, syn_acks=sorted(set(host.syn_acks)))
+
+
+def flood(args):
+    """SYNs from ever new sources out of 198.18.0.0/15 (RFC 2544), bounded in time and number."""
+    host = FakeHost(args.device, args.source, args.gateway)
+    host.resolve()
+    print("ready", flush=True)
+    head = host.gateway_mac + host.mac + struct.pack("!H", ETH_IPV4)
+    # The checksums of a template follow from those two words that change (RFC 1624, equation 3).
+    packet = syn_packet("198.18.0.0", args.address, 0, args.port)
+    ip_sum, tcp_sum = (~struct.unpack("!H", packet[o:o + 2])[0] & 0xFFFF for o in (10, 36))
+
+    def folded(total):
+        total = (total & 0xFFFF) + (total >> 16)
+        return ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+
+    sent, deadline, pace = 0, time.monotonic() + args.seconds, time.monotonic()
+    while sent < args.count and time.monotonic() < deadline:
+        for _ in range(32):
+            low, port = sent * 40503 & 0xFFFF, 1024 + (sent >> 4) % 60000
+            frame = b"".join((head, packet[:10], struct.pack("!H", folded(ip_sum + low)),
+                              packet[12:14], struct.pack("!H", low), packet[16:20],
+                              struct.pack("!H", port), packet[22:36],
+                              struct.pack("!H", folded(tcp_sum + low + port)), packet[38:]))
+            try:
+                host.socket.send(frame.ljust(60, b"\0"))
+            except OSError:  # the device's queue is full: that packet is lost, as on a wire
+                pass
+            sent += 1
+        pace += 32 / args.rate
+        if (early := pace - time.monotonic()) > 0:
+            time.sleep(early)
+    say(sent=sent)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    roles = parser.add_subparsers(required=True)
+
+    def role(function, **options):
+        sub = roles.add_parser(function.__name__.replace("_", "-"))
+        sub.set_defaults(function=function)
+        for name, value in options.items():
+            kind = {"type": value} if isinstance(value, type) else {"type": type(value),
+                                                                    "default": value}
+            sub.add_argument(f"--{name}", required=isinstance(value, type), **kind)
+
+    role(serve_http, port=80)
+    role(serve_stream, port=int, size=int)
+    role(fetch_stream, address=str, port=int)
+    role(listen, address=str, port=int, seconds=60.0)
+    role(udp_refused, address=str, port=int)
+    role(send_syns, device="eth0", source=str, gateway=str, address=str, port=80, sport=10000,
+         count=10, gap=0.01, seconds=0.5)
+    role(flood, device="eth0", source=str, gateway=str, address=str, port=80, seconds=10.0,
+         count=2_000_000, rate=100_000)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    args = parser.parse_args()
+    args.function(args)
+
+
+if __name__ == "__main__":
+    main()
