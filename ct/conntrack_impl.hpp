@@ -129,7 +129,13 @@ struct Conntrack::Impl {
     bool evict_oldest(WorkerId w, Nanos now) noexcept;
     bool evict_as_linux(WorkerId w, std::uint64_t h, Nanos now) noexcept;
     bool evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos now) noexcept;
+    /// Takes the worker's oldest records out of its ring, if it has none at hand, and starts to load
+    /// their entries.
     void stash_victims(WorkerId w) noexcept;
+    /// The same from another worker's ring: for a worker that has none of its own.
+    void steal_victims(WorkerId w) noexcept;
+    /// Drops records at hand that are stale, so that an eviction finds a victim first.
+    void trim_young(WorkerId w) noexcept;
     void push_young(Worker& w, ConnHandle h, Ticks now) noexcept;
     /// Claims an entry for its end: linked to dying, if it is still the life of `h` and, unless
     /// `assured_too`, not assured.

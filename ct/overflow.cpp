@@ -10,7 +10,9 @@ namespace ct {
 
 namespace {
 
-constexpr int kEvictTries = 64;        // stale records that one eviction may step over
+// Stale records that one eviction may step over. Each was left by one promotion or one end and is
+// stepped over once, and trim_young() has mostly done so before.
+constexpr int kEvictTries = 1024;
 constexpr unsigned kLinuxRange = 8;    // NF_CT_EVICTION_RANGE, semantics.md 2.4
 constexpr std::uint32_t kSweepPerTurn = 512;
 constexpr std::uint32_t kSweepInNeed = 256;
@@ -104,18 +106,34 @@ void Conntrack::Impl::stash_victims(WorkerId w) noexcept {
     if (me.victim_next != me.victim_end) return;
     me.victim_next = 0;
     me.victim_end = static_cast<std::uint32_t>(me.young.pop(me.victims));
-    // In want: whoever has the longest queue of candidates can spare some.
-    for (WorkerId other = 0; me.victim_end == 0 && other < worker_count; ++other)
-        if (other != w)
-            me.victim_end = static_cast<std::uint32_t>(workers[other]->young.pop(me.victims));
     for (std::uint32_t i = 0; i < me.victim_end; ++i)
         prefetch_write(&pool.hot(me.victims[i].index));
+}
+
+void Conntrack::Impl::steal_victims(WorkerId w) noexcept {
+    Worker& me = *workers[w];
+    for (WorkerId other = 0; me.victim_next == me.victim_end && other < worker_count; ++other) {
+        if (other == w) continue;
+        me.victim_next = 0;
+        me.victim_end = static_cast<std::uint32_t>(workers[other]->young.pop(me.victims));
+    }
+}
+
+void Conntrack::Impl::trim_young(WorkerId w) noexcept {
+    Worker& me = *workers[w];
+    for (; me.victim_next != me.victim_end; ++me.victim_next) {
+        const ConnHandle h = me.victims[me.victim_next];
+        const Meta m = Meta::unpack(pool.hot(h.index).meta.load(std::memory_order_acquire));
+        if (m.generation == h.generation && m.life == life::kLinked && !m.assured) return;
+    }
+    stash_victims(w);
 }
 
 bool Conntrack::Impl::evict_oldest(WorkerId w, Nanos now) noexcept {
     Worker& me = *workers[w];
     for (int tries = 0; tries < kEvictTries; ++tries) {
         if (me.victim_next == me.victim_end) stash_victims(w);
+        if (me.victim_next == me.victim_end) steal_victims(w);
         if (me.victim_next == me.victim_end) return false;
         if (end(w, me.victims[me.victim_next++], End::Evicted, false, now)) return true;
     }
@@ -235,6 +253,7 @@ void Conntrack::expire(WorkerId w, Nanos now) noexcept {
         me.sweep_time = now;
         me.sweep_at = static_cast<std::uint32_t>(std::uint64_t{capacity} * w / d.worker_count) % capacity;
     }
+    d.trim_young(w);
     const Nanos elapsed = now - me.sweep_time;
     const Nanos period = sweep_period(capacity) * d.worker_count;
     const Nanos due = std::min<Nanos>(elapsed, period) * capacity / period;

@@ -84,8 +84,6 @@ std::uint32_t end_of(const Packet& p) noexcept {
     return p.tcp_seq + (p.end - p.payload_offset) + syn + fin;
 }
 
-// ---------------------------------------------------------------------------------- options
-
 std::span<const std::uint8_t> options_of(const Packet& p) noexcept {
     const std::uint32_t begin = p.l4_offset + kHeaderBytes;
     if (p.payload_offset <= begin || p.payload_offset > p.end) return {};
@@ -153,8 +151,6 @@ std::uint32_t highest_sack(const Packet& p) noexcept {
     return highest;
 }
 
-// ------------------------------------------------------------------- 2. stray SYN and SYN+ACK
-
 /// Remembers a segment that passed without effect (semantics.md 2.1 rules 3 and 4).
 void annotate(const Track& t) noexcept {
     TcpLast& last = t.last;
@@ -197,8 +193,6 @@ bool may_reopen(const Track& t) noexcept {
            t.last_was(Segment::Rst, t.p.dir);
 }
 
-// ------------------------------------------------------------------------------ 3. reset
-
 enum class Reset : std::uint8_t {
     Credible,      ///< as far as the sequence number goes; the window decides
     Unquestioned,  ///< it answers what was let through: no window knows about that
@@ -225,8 +219,6 @@ Reset judge_reset(const Track& t, const View& view, const Settings& s) noexcept 
                          (!view.assured && after_ack);
     return answers && t.p.tcp_ack == t.last.end ? Reset::Unquestioned : Reset::Credible;
 }
-
-// ------------------------------------------------------------------------------ 4. window
 
 enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
 
@@ -267,7 +259,9 @@ void learn(Track& t, std::uint32_t ack, std::uint32_t sack) noexcept {
     std::uint32_t window = t.p.tcp_window;
     if (!t.has(tcpflag::kSyn)) window <<= sender.scale;
 
-    sender.max_window = std::max(sender.max_window, window + (sack - ack));
+    // What was SACKed lies in the window too. Edges that run once round the circle add nothing.
+    const std::uint32_t sacked = after(sack, ack) ? sack - ack : 0;
+    sender.max_window = std::max(sender.max_window, window + sacked);
     if (after(t.end, sender.end)) {
         sender.end = t.end;
         sender.flags |= kUnacknowledged;
@@ -345,8 +339,6 @@ Fit fit_window(Track& t) noexcept {
     }
     return ack_seen ? Fit::Tolerated : Fit::Outside;
 }
-
-// ------------------------------------------------------------------------------ verdicts
 
 constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
 

@@ -287,6 +287,19 @@ TEST(Conntrack, OldestEmbryonicGoesFirstAndAssuredNever) {
     EXPECT_EQ(ct.check_invariants(), "");
 }
 
+// Each connection that is promoted leaves a stale record before the first that can be evicted.
+TEST(Conntrack, VictimIsFoundBehindAnyNumberOfPromotedConnections) {
+    constexpr std::uint16_t kAssured = 5000;
+    Conntrack ct{settings(kAssured + 100), 1, 1};
+    for (std::uint16_t i = 0; i < kAssured; ++i) establish(ct, flow(i), kStart);
+    for (int turn = 0; turn < kAssured / 16; ++turn) ct.expire(0, kStart);  // as a worker's loop does
+    for (std::uint16_t i = kAssured; i < kAssured + 200; ++i) {
+        Packet p = syn(flow(i));
+        EXPECT_TRUE(track(ct, 0, p, kStart)) << i;
+    }
+    EXPECT_EQ(ct.counters().drop, 0U);
+}
+
 TEST(Conntrack, EmbryonicEntriesKeepToTheirBudget) {
     Settings s = settings(100);
     s.embryonic_percent = 75;
