@@ -192,7 +192,7 @@ void Conntrack::lookup(WorkerId w, std::span<Packet> packets, Nanos now) noexcep
         prefetch(&d.index.bucket(d.index.bucket_of(p.hash)));
         ++wanted;
     }
-    if (!d.pool.ready(w, wanted) || me.over_budget) d.stash_victims(w);
+    if (!d.pool.ready(w, wanted) || me.over_budget) d.stash_victims(me, me.young);
 
     std::uint32_t misses = 0;
     for (const Packet& p : packets) {
@@ -368,11 +368,7 @@ void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcep
     Impl& d = *impl_;
     Impl::Worker& me = *d.workers[w];
     // The victims' entries are on their way since lookup(); their buckets are known from them.
-    for (std::uint32_t i = me.victim_next; i < me.victim_end; ++i) {
-        const HotLine& h = d.pool.hot(me.victims[i].index);
-        prefetch_write(&d.index.bucket(h.original_bucket.load(std::memory_order_relaxed)));
-        prefetch_write(&d.index.bucket(h.reply_bucket.load(std::memory_order_relaxed)));
-    }
+    d.load_victim_buckets(me);
     for (Packet& p : packets)
         if (p.alive() && p.conn.valid() && !p.icmp_error) d.update_one(w, p, now);
 }

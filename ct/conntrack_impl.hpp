@@ -72,7 +72,10 @@ struct Holder {
 
 struct Conntrack::Impl {
     static constexpr std::size_t kMaxBurst = 64;
-    static constexpr std::uint32_t kStash = 32;  ///< victims known ahead
+    /// Victims at hand, two bursts of them: those of the next burst are being loaded while those of
+    /// this one are used. A power of two.
+    static constexpr std::uint32_t kStash = 128;
+    static constexpr std::uint32_t kStashAhead = 64;
     /// A deadline is moved only when it changes by this much: a flow's packets then mostly leave
     /// the entry's first line unwritten and shared. A quarter of a second.
     static constexpr std::int32_t kRefreshTicks = kTicksPerSecond / 4;
@@ -87,9 +90,10 @@ struct Conntrack::Impl {
         alignas(kCacheLine) std::atomic<std::int64_t> embryonic{0};
         std::uint32_t opens_until_recount = 0;  ///< of the embryonic sum
         bool over_budget = false;               ///< as of the last recount
-        std::array<ConnHandle, kStash> victims{};
-        std::uint32_t victim_next = 0;
+        std::array<ConnHandle, kStash> victims{};  ///< at positions modulo kStash
+        std::uint32_t victim_next = 0;             ///< position of the oldest
         std::uint32_t victim_end = 0;
+        std::uint32_t victim_loaded = 0;  ///< up to here the buckets are being loaded as well
         std::uint32_t sweep_at = 0;  ///< next index of the sweep
         Nanos sweep_time = 0;        ///< when the sweep got there
         YoungRing young;
@@ -129,11 +133,11 @@ struct Conntrack::Impl {
     bool evict_oldest(WorkerId w, Nanos now) noexcept;
     bool evict_as_linux(WorkerId w, std::uint64_t h, Nanos now) noexcept;
     bool evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos now) noexcept;
-    /// Takes the worker's oldest records out of its ring, if it has none at hand, and starts to load
-    /// their entries.
-    void stash_victims(WorkerId w) noexcept;
-    /// The same from another worker's ring: for a worker that has none of its own.
-    void steal_victims(WorkerId w) noexcept;
+    /// Fills up the victims at hand from the oldest records of a ring, and starts to load their
+    /// entries.
+    void stash_victims(Worker& me, YoungRing& from) noexcept;
+    /// Starts to load the buckets of victims whose entries have come.
+    void load_victim_buckets(Worker& me) noexcept;
     /// Drops records at hand that are stale, so that an eviction finds a victim first.
     void trim_young(WorkerId w) noexcept;
     void push_young(Worker& w, ConnHandle h, Ticks now) noexcept;

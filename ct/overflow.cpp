@@ -101,41 +101,50 @@ void Conntrack::Impl::push_young(Worker& w, ConnHandle h, Ticks now) noexcept {
     w.young.push(h);
 }
 
-void Conntrack::Impl::stash_victims(WorkerId w) noexcept {
-    Worker& me = *workers[w];
-    if (me.victim_next != me.victim_end) return;
-    me.victim_next = 0;
-    me.victim_end = static_cast<std::uint32_t>(me.young.pop(me.victims));
-    for (std::uint32_t i = 0; i < me.victim_end; ++i)
-        prefetch_write(&pool.hot(me.victims[i].index));
+void Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
+    std::array<ConnHandle, kStashAhead> oldest;
+    const std::uint32_t have = me.victim_end - me.victim_next;
+    if (have >= kStashAhead) return;
+    const std::size_t n = from.pop({oldest.data(), kStashAhead - have});
+    for (std::size_t k = 0; k < n; ++k) {
+        me.victims[me.victim_end++ % kStash] = oldest[k];
+        // The newcomer takes over the victim's entry, so all of its lines will be written.
+        prefetch_write(&pool.hot(oldest[k].index));
+        prefetch_write(&pool.side(oldest[k].index));
+        prefetch_write(&pool.side(oldest[k].index).reply_packets);
+    }
 }
 
-void Conntrack::Impl::steal_victims(WorkerId w) noexcept {
-    Worker& me = *workers[w];
-    for (WorkerId other = 0; me.victim_next == me.victim_end && other < worker_count; ++other) {
-        if (other == w) continue;
-        me.victim_next = 0;
-        me.victim_end = static_cast<std::uint32_t>(workers[other]->young.pop(me.victims));
+void Conntrack::Impl::load_victim_buckets(Worker& me) noexcept {
+    // Some may have been used before their time.
+    if (me.victim_loaded - me.victim_next > kStash) me.victim_loaded = me.victim_next;
+    for (; me.victim_loaded != me.victim_end; ++me.victim_loaded) {
+        const HotLine& h = pool.hot(me.victims[me.victim_loaded % kStash].index);
+        prefetch_write(&index.bucket(h.original_bucket.load(std::memory_order_relaxed)));
+        prefetch_write(&index.bucket(h.reply_bucket.load(std::memory_order_relaxed)));
     }
 }
 
 void Conntrack::Impl::trim_young(WorkerId w) noexcept {
     Worker& me = *workers[w];
     for (; me.victim_next != me.victim_end; ++me.victim_next) {
-        const ConnHandle h = me.victims[me.victim_next];
+        const ConnHandle h = me.victims[me.victim_next % kStash];
         const Meta m = Meta::unpack(pool.hot(h.index).meta.load(std::memory_order_acquire));
         if (m.generation == h.generation && m.life == life::kLinked && !m.assured) return;
     }
-    stash_victims(w);
+    stash_victims(me, me.young);
 }
 
 bool Conntrack::Impl::evict_oldest(WorkerId w, Nanos now) noexcept {
     Worker& me = *workers[w];
     for (int tries = 0; tries < kEvictTries; ++tries) {
-        if (me.victim_next == me.victim_end) stash_victims(w);
-        if (me.victim_next == me.victim_end) steal_victims(w);
+        if (me.victim_next == me.victim_end) stash_victims(me, me.young);
+        // In want: whoever has candidates can spare some.
+        for (WorkerId other = 0; me.victim_next == me.victim_end && other < worker_count; ++other)
+            if (other != w) stash_victims(me, workers[other]->young);
         if (me.victim_next == me.victim_end) return false;
-        if (end(w, me.victims[me.victim_next++], End::Evicted, false, now)) return true;
+        const ConnHandle victim = me.victims[me.victim_next++ % kStash];
+        if (end(w, victim, End::Evicted, false, now)) return true;
     }
     return false;
 }
