@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ct/conntrack.hpp"
 
+#include "ct/base/check.hpp"
 #include "ct/conntrack_impl.hpp"
 
 #include <algorithm>
@@ -527,6 +528,12 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
             Index::store(s1, t1, ref, age_of(ticks));
             if (!mirror) Index::store(s2, t2, ref, age_of(ticks));
             p.status = status_of(m, bits);
+            if constexpr (kChecks >= 2) {
+                const ConnHandle under_original = d.holder(b1, t1, p.original, ticks, Pool::kNone).conn;
+                const ConnHandle under_reply = d.holder(b2, t2, p.reply, ticks, Pool::kNone).conn;
+                check(under_original == p.conn && under_reply == p.conn,
+                      "I3: both tuples of a linked entry are its own");
+            }
         }
         d.index.unlock_pair(b1, b2);
 

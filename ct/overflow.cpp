@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Where room comes from: the pool, the expired, and, by policy, somebody's place.
+#include "ct/base/check.hpp"
 #include "ct/conntrack_impl.hpp"
 
 #include <algorithm>
@@ -48,8 +49,9 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
     const Ref ref = Ref::make(h.index, h.generation);
     const auto unlink = [&](std::uint32_t bucket, std::uint16_t tag) {
         index.lock(bucket);
-        index.remove(bucket, tag, ref);
+        const bool was_there = index.remove(bucket, tag, ref);
         index.unlock(bucket);
+        if constexpr (kChecks >= 1) check(was_there, "I2: a linked entry is in its buckets");
     };
     // One bucket after the other: a lookup that still finds the entry sees that it is dying.
     unlink(hot.original_bucket.load(std::memory_order_acquire),
@@ -59,6 +61,10 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
         unlink(hot.reply_bucket.load(std::memory_order_acquire),
                hot.reply_tag.load(std::memory_order_acquire));
 
+    if constexpr (kChecks >= 1) {
+        check(m.life == life::kDying && m.generation == h.generation, "I1: who ends it has claimed it");
+        check(why != End::Evicted || !m.assured, "I5: an assured entry is not evicted");
+    }
     if (listening()) emit(w, EventType::Destroy, h.index, now);
     if (!m.assured)
         me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ct/table/pool.hpp"
 
+#include "ct/base/check.hpp"
+
 #include <algorithm>
 
 namespace ct {
@@ -88,6 +90,9 @@ bool Pool::ready(std::uint32_t w, std::uint32_t wanted) noexcept {
 }
 
 void Pool::give(std::uint32_t w, std::uint32_t i) noexcept {
+    if constexpr (kChecks >= 1)
+        check(Meta::unpack(hot(i).meta.load(std::memory_order_relaxed)).life == life::kFree,
+              "I1: what is given back is free");
     if (batch_ == 0) {
         lock();
         const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
