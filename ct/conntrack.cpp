@@ -25,24 +25,11 @@ bool expired(const Meta& m, Ticks now) noexcept { return ticks_between(now, m.de
 
 /// The tuple under which p's connection is known: for an ICMP error, the answer to the packet
 /// inside.
-Tuple sought(const Packet& p) noexcept {
-    if (!p.icmp_error) return p.tuple;
+[[gnu::always_inline]] inline Tuple sought(const Packet& p) noexcept {
+    if (!p.icmp_error) [[likely]] return p.tuple;
     Tuple t = reply_of(p.inner);
     t.zone = p.tuple.zone;
     return t;
-}
-
-std::uint16_t status_of(const Meta& m, std::uint8_t fixed_bits) noexcept {
-    std::uint16_t s = 0;
-    if (m.life == life::kLinked) s |= status::kConfirmed;
-    if (m.seen_reply) s |= status::kSeenReply;
-    if (m.assured) s |= status::kAssured;
-    if (m.fixed_timeout) s |= status::kFixedTimeout;
-    if (m.nat_clash) s |= status::kNatClash;
-    if ((fixed_bits & fixed::kExpected) != 0) s |= status::kExpected;
-    if ((fixed_bits & fixed::kSrcNat) != 0) s |= status::kSrcNat;
-    if ((fixed_bits & fixed::kDstNat) != 0) s |= status::kDstNat;
-    return s;
 }
 
 std::uint32_t ip_bytes(const Packet& p) noexcept { return p.end - p.l3_offset; }
@@ -121,13 +108,10 @@ ConnHandle Conntrack::Impl::find(const Tuple& t, std::uint64_t h, Ticks now, Ent
     return found;
 }
 
-void Conntrack::Impl::adopt(Packet& p, ConnHandle h, const EntryCopy& e, Dir dir) const noexcept {
+void Conntrack::Impl::adopt(Packet& p, ConnHandle h, std::uint16_t status, Dir dir) noexcept {
     p.conn = h;
     p.dir = dir;
-    p.original = e.original;
-    p.reply = e.reply;
-    p.status = status_of(e.meta, e.fixed_bits);
-    p.mark = e.mark;
+    p.status = status;
     if (!p.icmp_error) return;
     // The error concerns the sender of the packet inside; addressed to anybody else it is forged
     // (semantics.md 2.8).
@@ -151,23 +135,27 @@ bool Conntrack::Impl::lookup_one(Worker& w, Packet& p, Ticks now) noexcept {
         const std::optional<Dir> dir = match(i, k);
         if (!dir || expired(m, now)) return false;
 
-        EntryCopy e;
-        e.meta = m;
-        const std::uint32_t kind = h.kind.load(std::memory_order_acquire);
-        e.fixed_bits = static_cast<std::uint8_t>(kind >> 24);
-        if ((e.fixed_bits & fixed::kMirror) != 0) {
+        const auto bits =
+            static_cast<std::uint8_t>(h.kind.load(std::memory_order_acquire) >> 24);
+        if ((bits & fixed::kMirror) != 0) {
             // The packet's own tuple says both: no need to read the entry's keys again.
-            e.original = *dir == Dir::Original ? t : reply_of(t);
-            e.reply = *dir == Dir::Original ? reply_of(t) : t;
-            e.mark = h.mark.load(std::memory_order_acquire);
+            const std::uint32_t mark = h.mark.load(std::memory_order_acquire);
             const Meta after = Meta::unpack(h.meta.load(std::memory_order_acquire));
             if (after.generation != m.generation || after.life != life::kLinked) return false;
-        } else if (!read(i, e, [&](const Meta& now_m) {
-                       return now_m.life == life::kLinked && now_m.generation == m.generation;
-                   })) {
-            return false;
+            p.mark = mark;
+            (*dir == Dir::Original ? p.original : p.reply) = t;
+            (*dir == Dir::Original ? p.reply : p.original) = reply_of(t);
+        } else {
+            EntryCopy e;
+            const auto same_life = [&](const Meta& x) {
+                return x.life == life::kLinked && x.generation == m.generation;
+            };
+            if (!read(i, e, same_life)) return false;
+            p.original = e.original;
+            p.reply = e.reply;
+            p.mark = e.mark;
         }
-        adopt(p, {i, m.generation}, e, *dir);
+        adopt(p, {i, m.generation}, status_of(m, bits), *dir);
         found = true;
         return true;
     });

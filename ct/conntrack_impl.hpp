@@ -62,6 +62,22 @@ struct EntryCopy {
     Ticks born = 0;
 };
 
+/// The status bits (ct::status) of an entry with these words.
+[[nodiscard]] constexpr std::uint16_t status_of(const Meta& m, std::uint8_t fixed_bits) noexcept {
+    const auto bit = [](bool set, std::uint16_t mask) {
+        return static_cast<std::uint16_t>(set ? mask : 0);
+    };
+    const int s = bit(m.life == life::kLinked || m.life == life::kDying, status::kConfirmed) |
+                  bit(m.seen_reply, status::kSeenReply) | bit(m.assured, status::kAssured) |
+                  bit(m.life == life::kDying, status::kDying) |
+                  bit(m.fixed_timeout, status::kFixedTimeout) |
+                  bit(m.nat_clash, status::kNatClash) |
+                  bit((fixed_bits & fixed::kExpected) != 0, status::kExpected) |
+                  bit((fixed_bits & fixed::kSrcNat) != 0, status::kSrcNat) |
+                  bit((fixed_bits & fixed::kDstNat) != 0, status::kDstNat);
+    return static_cast<std::uint16_t>(s);
+}
+
 /// Who has a tuple.
 struct Holder {
     ConnHandle conn;
@@ -111,7 +127,8 @@ struct Conntrack::Impl {
     /// Finds the linked, unexpired entry that holds `t`. Fills `out`, `dir` and returns its handle.
     ConnHandle find(const Tuple& t, std::uint64_t h, Ticks now, EntryCopy& out, Dir& dir,
                     std::uint64_t& restarts) const noexcept;
-    void adopt(Packet& p, ConnHandle h, const EntryCopy& e, Dir dir) const noexcept;
+    /// Makes connection `h` the packet's.
+    static void adopt(Packet& p, ConnHandle h, std::uint16_t status, Dir dir) noexcept;
     bool lookup_one(Worker& w, Packet& p, Ticks now) noexcept;
     void update_one(WorkerId w, Packet& p, Nanos now) noexcept;
     /// Brings a deadline later than `limit` down to it.

@@ -89,7 +89,8 @@ Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t 
       index{log2_buckets_for(s.max), Pages::Huge1G},
       worker_count{packet_workers} {
     // One more for control. It opens nothing, so its ring of young entries stays empty.
-    const std::size_t young = std::size_t{s.max} + s.max / 4 + Pool::kBatch;
+    // Room for every entry there can be, and as much again for stale records: see push_young().
+    const std::size_t young = 2 * std::size_t{s.max} + Pool::kBatch;
     for (WorkerId w = 0; w <= packet_workers; ++w)
         workers.push_back(std::make_unique<Worker>(w < packet_workers ? young : 1, kEventCapacity));
 }
@@ -131,15 +132,7 @@ void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks n
     out.mark = e.mark;
     const std::int32_t left = ticks_between(now, e.meta.deadline);
     out.timeout_s = left > 0 ? static_cast<std::uint32_t>(left) / kTicksPerSecond : 0;
-    out.status = status::kConfirmed;
-    if (e.meta.seen_reply) out.status |= status::kSeenReply;
-    if (e.meta.assured) out.status |= status::kAssured;
-    if (e.meta.fixed_timeout) out.status |= status::kFixedTimeout;
-    if (e.meta.nat_clash) out.status |= status::kNatClash;
-    if (e.meta.life == life::kDying) out.status |= status::kDying;
-    if ((e.fixed_bits & fixed::kExpected) != 0) out.status |= status::kExpected;
-    if ((e.fixed_bits & fixed::kSrcNat) != 0) out.status |= status::kSrcNat;
-    if ((e.fixed_bits & fixed::kDstNat) != 0) out.status |= status::kDstNat;
+    out.status = status_of(e.meta, e.fixed_bits);
 
     out.has_counters = settings.acct;
     out.has_timestamp = settings.timestamp;

@@ -91,8 +91,9 @@ bool Conntrack::Impl::end(WorkerId w, ConnHandle h, End why, bool assured_too,
 }
 
 void Conntrack::Impl::push_young(Worker& w, ConnHandle h, Ticks now) noexcept {
-    // Promoted and ended entries leave stale records. Past three quarters, each push turns a few of
-    // the oldest over: stale ones go, live ones start again at the end.
+    // Promoted and ended entries leave stale records, which only go when they come to the head. If
+    // a long-lived entry keeps them from it until they fill half of the room that is theirs, each
+    // push turns a few of the oldest over: stale ones go, live ones start again at the end.
     if (w.young.size() > w.young.capacity() / 4 * 3) {
         std::array<ConnHandle, 4> oldest;
         const std::size_t n = w.young.pop(oldest);
