@@ -99,11 +99,11 @@ private:
 
     /// A line a packet, as long as the budget lasts (semantics.md 2.14: three drops, three lines).
     void log_full_table() {
-        const std::uint64_t dropped = dataplane_.conntrack().counters().drop;
-        const std::uint64_t lines = limit_.admit(dropped - logged_, dataplane_.clock().now());
+        const std::uint64_t due = dataplane_.conntrack().counters().table_full_log;
+        const std::uint64_t lines = limit_.admit(due - logged_, dataplane_.clock().now());
         for (std::uint64_t i = 0; i < lines; ++i)
             spdlog::warn("conntrack: table full, dropping packet");
-        logged_ = dropped;
+        logged_ = due;
     }
 
     Dataplane& dataplane_;

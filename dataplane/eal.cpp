@@ -74,12 +74,17 @@ inline constexpr std::size_t kMegabyte = std::size_t{1} << 20U;
 }
 
 /// Asks the kernel for transparent huge pages under one of EAL's areas.
-int advise(const rte_memseg_list* list, void* out) {
-    if (list->external == 0) {
-        auto& refused = *static_cast<bool*>(out);
-        refused = refused || madvise(list->base_va, list->len, MADV_HUGEPAGE) != 0;
-    }
+int advise(const rte_memseg_list* list, void* /*unused*/) {
+    if (list->external == 0) madvise(list->base_va, list->len, MADV_HUGEPAGE);
     return 0;
+}
+
+/// Whether the kernel may put huge pages under shared memory, which EAL's is without huge pages.
+[[nodiscard]] bool shared_memory_may_be_huge() {
+    std::ifstream file{"/sys/kernel/mm/transparent_hugepage/shmem_enabled"};
+    std::string choices;
+    std::getline(file, choices);
+    return choices.find("[a") != std::string::npos || choices.find("[w") != std::string::npos;
 }
 
 }  // namespace
@@ -129,9 +134,12 @@ Eal::Eal(const std::string& program, const EalPlan& plan) {
                                              rte_strerror(rte_errno),
                                              fmt::join(plan.arguments, " "))};
     if (plan.huge_pages) return;
-    bool refused = false;
-    if (rte_memseg_list_walk(advise, &refused) == 0 && !refused)
+    if (shared_memory_may_be_huge()) {
+        rte_memseg_list_walk(advise, nullptr);
         notes_.emplace_back("packet memory: transparent huge pages asked for");
+    } else {
+        notes_.emplace_back("packet memory: pages of 4 KiB");
+    }
 }
 
 Eal::~Eal() {

@@ -9,10 +9,9 @@
 #include <rte_mempool.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
+#include <cstdlib>
 #include <stdexcept>
 
 namespace dp {

@@ -12,23 +12,21 @@ namespace nat {
 namespace {
 
 /// Bits of RuleSet::Compiled::conditions.
-enum Condition : std::uint32_t {
-    kInPort = 1U << 0,
-    kOutPort = 1U << 1,
-    kFamily = 1U << 2,
-    kProto = 1U << 3,
-    kState = 1U << 4,
-    kZone = 1U << 5,
-    kStatus = 1U << 6,
-    kMark = 1U << 7,
-    kSport = 1U << 8,
-    kDport = 1U << 9,
-    kSrc = 1U << 10,
-    kDst = 1U << 11,
-    kNotSrc = 1U << 12,
-    kNotDst = 1U << 13,
-    kNever = 1U << 14,  ///< the families contradict one another
-};
+constexpr std::uint32_t kInPort = 1U << 0;
+constexpr std::uint32_t kOutPort = 1U << 1;
+constexpr std::uint32_t kFamily = 1U << 2;
+constexpr std::uint32_t kProto = 1U << 3;
+constexpr std::uint32_t kState = 1U << 4;
+constexpr std::uint32_t kZone = 1U << 5;
+constexpr std::uint32_t kStatus = 1U << 6;
+constexpr std::uint32_t kMark = 1U << 7;
+constexpr std::uint32_t kSport = 1U << 8;
+constexpr std::uint32_t kDport = 1U << 9;
+constexpr std::uint32_t kSrc = 1U << 10;
+constexpr std::uint32_t kDst = 1U << 11;
+constexpr std::uint32_t kNotSrc = 1U << 12;
+constexpr std::uint32_t kNotDst = 1U << 13;
+constexpr std::uint32_t kNever = 1U << 14;  ///< the families contradict one another
 
 [[nodiscard]] constexpr std::uint8_t bit_of(ct::CtState s) noexcept {
     return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
@@ -139,7 +137,7 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     c.index = index;
     c.action = rule.action;
     c.value = rule.value;
-    const auto require = [&c](bool wanted, Condition bit) {
+    const auto require = [&c](bool wanted, std::uint32_t bit) {
         if (wanted) c.conditions |= bit;
     };
     // An address of a family, in a condition or as the target, asks for that family.
@@ -299,8 +297,7 @@ void RuleSet::find_established_shortcut() noexcept {
         if ((c.conditions & kState) != 0 && (c.states & bit_of(ct::CtState::Established)) == 0)
             continue;
         // The first rule that an established packet can match decides about all of them, or not.
-        skips_established_ =
-            c.action == Action::Accept && (c.conditions & ~std::uint32_t{kState}) == 0;
+        skips_established_ = c.action == Action::Accept && (c.conditions & ~kState) == 0;
         established_index_ = c.index;
         return;
     }

@@ -145,20 +145,20 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
         field == nullptr || range->ports.any() || range->ports.contains((reply.*field).host());
     if (!range->random) {
         if (port_fits && range->contains(reply.dst) && is_free(w, p, now)) return ct::Drop::None;
-        if (field != nullptr && take_hint(w, p, *range, now)) return ct::Drop::None;
+        if (field != nullptr && take_hint(w, p, field, *range, now)) return ct::Drop::None;
     }
     reply.dst = pick_address(*range, p.original);
     if (port_fits && (!range->random || field == nullptr) && is_free(w, p, now)) {
         // With one address for the source, another destination finds the same mapping unaided.
         const bool always_same = range->first == range->last || range->persistent;
-        if (!always_same && field != nullptr) leave_hint(p);
+        if (!always_same && field != nullptr) leave_hint(p, field);
         return ct::Drop::None;
     }
     if (field == nullptr) return ct::Drop::NatNoPort;
     const PortRange ports =
         range->ports.any() ? port_class(reply.proto, p.original.sport.host()) : range->ports;
     if (!search(w, p, field, ports, now)) return ct::Drop::NatNoPort;
-    if (!range->random) leave_hint(p);
+    if (!range->random) leave_hint(p, field);
     return ct::Drop::None;
 }
 
@@ -172,7 +172,7 @@ bool Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept 
     const PortRange ports =
         has_range ? rule->target.ports : port_class(p.reply.proto, p.original.sport.host());
     if (!search(w, p, field, ports, now)) return false;
-    if (rule != nullptr && !rule->target.random) leave_hint(p);
+    if (rule != nullptr && !rule->target.random) leave_hint(p, field);
     return true;
 }
 
@@ -222,13 +222,13 @@ std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
     return ct::hash(key_, key) | 1;
 }
 
-bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, const Range& r, ct::Nanos now) noexcept {
+bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Range& r,
+                      ct::Nanos now) noexcept {
     if (!any_hint_.load(std::memory_order_relaxed)) return false;
     const std::uint64_t tag = source_tag(p.original);
     const Hint& hint = hint_of(tag);
     if (hint.tag.load(std::memory_order_relaxed) != tag) return false;
 
-    const PortField field = source_field(p.reply.proto);
     const ct::Tuple before = p.reply;
     for (std::size_t i = 0; i < 2; ++i)
         ct::store(p.reply.dst.bytes.data() + 8 * i, hint.addr[i].load(std::memory_order_relaxed));
@@ -241,14 +241,14 @@ bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, const Range& r, ct::Nanos n
     return false;
 }
 
-void Setup::leave_hint(const ct::Packet& p) noexcept {
+void Setup::leave_hint(const ct::Packet& p, PortField field) noexcept {
     const std::uint64_t tag = source_tag(p.original);
     Hint& hint = hint_of(tag);
     hint.tag.store(0, std::memory_order_relaxed);
     for (std::size_t i = 0; i < 2; ++i)
         hint.addr[i].store(ct::load<std::uint64_t>(p.reply.dst.bytes.data() + 8 * i),
                            std::memory_order_relaxed);
-    hint.port.store((p.reply.*source_field(p.reply.proto)).raw(), std::memory_order_relaxed);
+    hint.port.store((p.reply.*field).raw(), std::memory_order_relaxed);
     hint.tag.store(tag, std::memory_order_relaxed);
     if (!any_hint_.load(std::memory_order_relaxed))
         any_hint_.store(true, std::memory_order_relaxed);

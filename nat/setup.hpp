@@ -137,9 +137,9 @@ private:
                                                 ct::PortId own) const noexcept;
     [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original) const noexcept;
     [[nodiscard]] bool is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept;
-    [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, const Range& r,
-                                 ct::Nanos now) noexcept;
-    void leave_hint(const ct::Packet& p) noexcept;
+    [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                                 const Range& r, ct::Nanos now) noexcept;
+    void leave_hint(const ct::Packet& p, ct::Be16 ct::Tuple::*field) noexcept;
     [[nodiscard]] Hint& hint_of(std::uint64_t tag) noexcept {
         return hints_[tag >> 8 & (kHints - 1)];
     }

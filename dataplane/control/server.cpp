@@ -173,7 +173,11 @@ void Server::Impl::add_client(FileDescriptor fd, Clock::time_point now) {
         return;
     }
     auto client = std::make_unique<Client>(Client{Session{std::move(fd), now}, EPOLLIN});
-    watch(client->session.fd(), client->interest, EPOLL_CTL_ADD);
+    try {
+        watch(client->session.fd(), client->interest, EPOLL_CTL_ADD);
+    } catch (const std::system_error& e) {
+        return log(e.what());  // the others go on
+    }
     clients.push_back(std::move(client));
 }
 

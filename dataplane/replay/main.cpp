@@ -5,6 +5,7 @@
 // Order of work: everything that can be wrong with the command line and the configuration is found
 // before a file is opened (exit 2), and every file is open before the first packet (exit 1). What a
 // damaged capture holds before the damage is replayed, and then the exit code is 1.
+#include "dataplane/control/protocol.hpp"
 #include "dataplane/replay/capture.hpp"
 #include "dataplane/replay/engine.hpp"
 #include "dataplane/replay/options.hpp"
@@ -176,7 +177,7 @@ int main(int argc, char** argv) {
     try {
         const Options options = parse_options({argv + 1, argv + argc});
         if (options.help) return fmt::print("{}", kHelp), kDone;
-        if (options.version) return fmt::print("sluice-replay {}\n", SLUICE_VERSION), kDone;
+        if (options.version) return fmt::print("sluice-replay {}\n", dp::version()), kDone;
         const dp::Config config = dp::load(options.config);
         for (const PortFile& f : options.inputs) static_cast<void>(port_of(config, "in", f));
         for (const PortFile& f : options.outputs) static_cast<void>(port_of(config, "out", f));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/replay/printer.hpp"
 
+#include "dataplane/control/protocol.hpp"
+
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -18,8 +20,8 @@ void print(std::string_view text) {
 /// conntrack(8)'s summary with this program's name.
 void summarize(std::uint64_t n, std::string_view what) {
     std::fflush(stdout);
-    fmt::print(stderr, "sluice-replay v{} (sluice): {} flow {} have been shown.\n", SLUICE_VERSION,
-               n, what);
+    fmt::print(stderr, "sluice-replay v{} (sluice): {} flow {} have been shown.\n", version(), n,
+               what);
 }
 
 }  // namespace

@@ -14,8 +14,15 @@
 #include <rte_ring.h>
 
 #include <chrono>
+#include <cstring>
+#include <fcntl.h>
 #include <functional>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <thread>
+#include <unistd.h>
 
 namespace {
 
@@ -241,6 +248,60 @@ TEST(DataplaneOverNull, TwoWorkersShareTheQueues) {
     }));
     dataplane.stop();
 
+    EXPECT_TRUE(dataplane.totals().balanced());
+    EXPECT_EQ(dataplane.buffers_in_use(), 0U);
+}
+
+/// A network namespace of this thread's own while it lives, so that interfaces made by the test
+/// disturb nobody.
+class OwnNetwork {
+public:
+    OwnNetwork() : before_{open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)} {
+        entered_ = before_ >= 0 && unshare(CLONE_NEWNET) == 0;
+    }
+    ~OwnNetwork() {
+        if (entered_) static_cast<void>(setns(before_, CLONE_NEWNET));
+        if (before_ >= 0) close(before_);
+    }
+    OwnNetwork(const OwnNetwork&) = delete;
+    OwnNetwork& operator=(const OwnNetwork&) = delete;
+
+    [[nodiscard]] bool entered() const { return entered_; }
+
+private:
+    int before_;
+    bool entered_ = false;
+};
+
+/// The MAC of interface `name`.
+[[nodiscard]] dp::MacAddress mac_of_interface(const char* name) {
+    dp::MacAddress mac{};
+    ifreq request{};
+    std::strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(ioctl(fd, SIOCGIFHWADDR, &request), 0) << name;
+    close(fd);
+    std::memcpy(mac.data(), request.ifr_hwaddr.sa_data, mac.size());
+    return mac;
+}
+
+// net_tap would give both ends of the wire one MAC, and a host there would answer itself.
+TEST(DataplaneOverTap, HasAnotherMacThanTheKernelsEnd) {
+    const OwnNetwork network;
+    if (!network.entered()) GTEST_SKIP() << "needs the right to make a network namespace";
+    if (access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "this kernel has no tun";
+    dp::Config config = test::two_ports();
+    config.ports[kLan].device = "net_tap_tlan,iface=tlan";
+    config.ports[kWan].device = "net_tap_twan,iface=twan";
+    config.ports[kWan].mac = test::mac("02:00:00:00:00:77");
+    dp::Dataplane dataplane{config, one_worker()};
+
+    dataplane.start();
+
+    EXPECT_NE(dataplane.port(kLan).link().mac, mac_of_interface("tlan"));
+    EXPECT_EQ(dataplane.port(kWan).link().mac, test::mac("02:00:00:00:00:77"));
+    EXPECT_NE(mac_of_interface("twan"), test::mac("02:00:00:00:00:77"));
+    dataplane.stop();
     EXPECT_TRUE(dataplane.totals().balanced());
     EXPECT_EQ(dataplane.buffers_in_use(), 0U);
 }
