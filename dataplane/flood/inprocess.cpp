@@ -214,6 +214,7 @@ private:
         r.policy = options_.policy;
         r.cpu = cpu_name();
         r.mode = "in-process on net_null";
+        r.in_process = true;
         r.buffers_returned = dataplane_.buffers_in_use() == 0;
     }
 

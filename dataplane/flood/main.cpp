@@ -148,8 +148,7 @@ int main(int argc, char** argv) {
         const Result r = external ? run_external(o, signals.token()) : run_in_process(o, signals.token());
         fmt::print("{}", summary(r));
         if (!o.json.empty()) write_json(o.json, r);
-        const bool sound = r.total.balanced() && r.buffers_returned;
-        return sound ? kDone : kFailed;
+        return sound(r) ? kDone : kFailed;
     } catch (const dp::ConfigError& e) {
         fmt::print(stderr, "{}", e.report("sluice-flood"));
         return kUsage;

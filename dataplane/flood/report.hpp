@@ -55,6 +55,8 @@ struct Result {
     std::string policy;
     std::string cpu;
     std::string mode;         ///< "in-process" or the devices
+    /// The dataplane ran in this process: its books and its table are known.
+    bool in_process = false;
     bool buffers_returned = false;  ///< every mbuf is back in its pool (invariant I7)
 };
 
@@ -73,6 +75,8 @@ private:
 
 /// The summary, several lines.
 [[nodiscard]] std::string summary(const Result& r);
+/// True if packets in are packets out plus drops, where that is known, and every buffer is back.
+[[nodiscard]] bool sound(const Result& r);
 /// The JSON document of `--json`; the names are a contract (see sluice-flood(1)).
 [[nodiscard]] std::string json(const Result& r);
 

@@ -54,7 +54,7 @@ inline constexpr ct::PortId kWan = 1;
     nat::Rule r;
     r.chain = chain;
     r.action = action;
-    r.match = std::move(match);
+    r.match = match;
     return r;
 }
 
