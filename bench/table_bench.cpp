@@ -18,7 +18,9 @@ using namespace ct;
 constexpr std::size_t kBurst = 32;
 constexpr Nanos kStart = 1000 * kNanosPerSecond;
 
-bool tiny() { return std::getenv("SLUICE_BENCH_ONCE") != nullptr; }
+bool tiny() {
+    return std::getenv("SLUICE_BENCH_ONCE") != nullptr;
+}
 
 /// A mix of a counter: flows at random, the same ones in the same order each time.
 std::uint32_t mix(std::uint64_t n) {
@@ -103,9 +105,9 @@ private:
 
 void finish(benchmark::State& state, const Bench& b) {
     state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBurst));
-    state.counters["ns/packet"] = benchmark::Counter(
-        static_cast<double>(state.iterations()) * kBurst / 1e9,
-        benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+    state.counters["ns/packet"] =
+        benchmark::Counter(static_cast<double>(state.iterations()) * kBurst / 1e9,
+                           benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
     state.SetLabel(b.table->memory().pages + " pages");
 }
 

@@ -21,18 +21,23 @@ std::uint8_t age_of(Ticks t) noexcept {
     return static_cast<std::uint8_t>(t / (kTicksPerSecond / 4));
 }
 
-bool expired(const Meta& m, Ticks now) noexcept { return ticks_between(now, m.deadline) <= 0; }
+bool expired(const Meta& m, Ticks now) noexcept {
+    return ticks_between(now, m.deadline) <= 0;
+}
 
 /// The tuple under which p's connection is known: for an ICMP error, the answer to the packet
 /// inside.
 [[gnu::always_inline]] inline Tuple sought(const Packet& p) noexcept {
-    if (!p.icmp_error) [[likely]] return p.tuple;
+    if (!p.icmp_error) [[likely]]
+        return p.tuple;
     Tuple t = reply_of(p.inner);
     t.zone = p.tuple.zone;
     return t;
 }
 
-std::uint32_t ip_bytes(const Packet& p) noexcept { return p.end - p.l3_offset; }
+std::uint32_t ip_bytes(const Packet& p) noexcept {
+    return p.end - p.l3_offset;
+}
 
 }  // namespace
 
@@ -135,8 +140,7 @@ bool Conntrack::Impl::lookup_one(Worker& w, Packet& p, Ticks now) noexcept {
         const std::optional<Dir> dir = match(i, k);
         if (!dir || expired(m, now)) return false;
 
-        const auto bits =
-            static_cast<std::uint8_t>(h.kind.load(std::memory_order_acquire) >> 24);
+        const auto bits = static_cast<std::uint8_t>(h.kind.load(std::memory_order_acquire) >> 24);
         if ((bits & fixed::kMirror) != 0) {
             // The packet's own tuple says both: no need to read the entry's keys again.
             const std::uint32_t mark = h.mark.load(std::memory_order_acquire);
@@ -331,9 +335,9 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     leave();
 
     // What a packet is called depends on what was known before it, as in Linux.
-    p.state = p.dir == Dir::Reply || was_replied ? CtState::Established
+    p.state = p.dir == Dir::Reply || was_replied    ? CtState::Established
               : (p.status & status::kExpected) != 0 ? CtState::Related
-                                                     : CtState::New;
+                                                    : CtState::New;
     const auto fixed_bits =
         static_cast<std::uint8_t>(hot.kind.load(std::memory_order_acquire) >> 24);
     p.status = status_of(next, fixed_bits);
@@ -346,8 +350,8 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
                            std::memory_order_relaxed);
     }
     const bool reply_is_news = next.seen_reply && !was_replied;
-    const bool news = reply_is_news || (next.assured && !was_assured) ||
-                      (accepted && v.state_changed);
+    const bool news =
+        reply_is_news || (next.assured && !was_assured) || (accepted && v.state_changed);
     if (news && listening())
         emit(w, EventType::Update, h.index, now, v.state_changed ? Tells::State : Tells::Rest);
     if (killed) end(w, h, End::Deleted, true, now);
@@ -461,7 +465,8 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
     index.scan(index.bucket(bucket), tag, [&](Ref r) {
         if (r.index() == self) return false;
         const Meta m = Meta::unpack(pool.hot(r.index()).meta.load(std::memory_order_acquire));
-        if (m.life != life::kLinked || !r.may_be(m.generation) || !match(r.index(), k)) return false;
+        if (m.life != life::kLinked || !r.may_be(m.generation) || !match(r.index(), k))
+            return false;
         found = {{r.index(), m.generation}, expired(m, now)};
         return true;
     });
@@ -517,7 +522,8 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
             if (!mirror) Index::store(s2, t2, ref, age_of(ticks));
             p.status = status_of(m, bits);
             if constexpr (kChecks >= 2) {
-                const ConnHandle under_original = d.holder(b1, t1, p.original, ticks, Pool::kNone).conn;
+                const ConnHandle under_original =
+                    d.holder(b1, t1, p.original, ticks, Pool::kNone).conn;
                 const ConnHandle under_reply = d.holder(b2, t2, p.reply, ticks, Pool::kNone).conn;
                 check(under_original == p.conn && under_reply == p.conn,
                       "I3: both tuples of a linked entry are its own");
@@ -572,20 +578,18 @@ void Conntrack::abandon(WorkerId w, Packet& p) noexcept {
     p.conn = {};
 }
 
-bool Conntrack::tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except,
-                            Nanos now) noexcept {
+bool Conntrack::tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except, Nanos now) noexcept {
     Impl& d = *impl_;
     const std::uint64_t h = hash(d.key, reply);
     const Ticks ticks = to_ticks(now);
     const Key k = Impl::key_of(reply);
     std::uint64_t restarts = 0;
-    const bool taken =
-        d.index.find(d.index.bucket_of(h), d.index.tag_of(h), restarts, [&](Ref r) {
-            if (r.index() == except.index) return false;
-            const Meta m = Meta::unpack(d.pool.hot(r.index()).meta.load(std::memory_order_acquire));
-            return m.life == life::kLinked && r.may_be(m.generation) && !expired(m, ticks) &&
-                   d.match(r.index(), k).has_value();
-        });
+    const bool taken = d.index.find(d.index.bucket_of(h), d.index.tag_of(h), restarts, [&](Ref r) {
+        if (r.index() == except.index) return false;
+        const Meta m = Meta::unpack(d.pool.hot(r.index()).meta.load(std::memory_order_acquire));
+        return m.life == life::kLinked && r.may_be(m.generation) && !expired(m, ticks) &&
+               d.match(r.index(), k).has_value();
+    });
     if (taken) d.workers[w]->counters.found.add();
     return taken;
 }

@@ -33,28 +33,28 @@ inline constexpr WorkerId kMaxWorkers = 64;
 /// Counters, by worker or summed. Names and meanings of the first ten are those of `conntrack -S`
 /// (semantics.md 2.12); the others are Sluice's own.
 struct Counters {
-    std::uint64_t found = 0;           ///< NAT collision checks that hit
-    std::uint64_t invalid = 0;         ///< packets that fit no connection and may open none
-    std::uint64_t insert = 0;          ///< entries injected by control
-    std::uint64_t insert_failed = 0;   ///< a clash, or no room in the bucket
-    std::uint64_t drop = 0;            ///< packets refused for want of room
-    std::uint64_t early_drop = 0;      ///< entries evicted to make room
-    std::uint64_t error = 0;           ///< ICMP errors whose inner packet is unusable
-    std::uint64_t search_restart = 0;  ///< lookups that a writer made start again
-    std::uint64_t clash_resolve = 0;   ///< packets that joined the entry which won a race
-    std::uint64_t chaintoolong = 0;    ///< refused because the bucket's chain was at its limit
-    std::uint64_t opened = 0;          ///< entries confirmed
-    std::uint64_t expired = 0;         ///< entries reclaimed after their time-out
-    std::uint64_t deleted = 0;         ///< entries ended by control, RST or reopening
-    std::uint64_t assured_evicted = 0; ///< assured entries evicted; only by a policy that says so
-    std::uint64_t table_full_log = 0;  ///< times that "table full, dropping packet" was due
+    std::uint64_t found = 0;            ///< NAT collision checks that hit
+    std::uint64_t invalid = 0;          ///< packets that fit no connection and may open none
+    std::uint64_t insert = 0;           ///< entries injected by control
+    std::uint64_t insert_failed = 0;    ///< a clash, or no room in the bucket
+    std::uint64_t drop = 0;             ///< packets refused for want of room
+    std::uint64_t early_drop = 0;       ///< entries evicted to make room
+    std::uint64_t error = 0;            ///< ICMP errors whose inner packet is unusable
+    std::uint64_t search_restart = 0;   ///< lookups that a writer made start again
+    std::uint64_t clash_resolve = 0;    ///< packets that joined the entry which won a race
+    std::uint64_t chaintoolong = 0;     ///< refused because the bucket's chain was at its limit
+    std::uint64_t opened = 0;           ///< entries confirmed
+    std::uint64_t expired = 0;          ///< entries reclaimed after their time-out
+    std::uint64_t deleted = 0;          ///< entries ended by control, RST or reopening
+    std::uint64_t assured_evicted = 0;  ///< assured entries evicted; only by a policy that says so
+    std::uint64_t table_full_log = 0;   ///< times that "table full, dropping packet" was due
 
     Counters& operator+=(const Counters& o) noexcept;
 };
 
 /// Where the memory of the table came from; for the log.
 struct MemoryReport {
-    std::string pages;         ///< "1 GiB", "2 MiB", "transparent 2 MiB" or "4 KiB"
+    std::string pages;  ///< "1 GiB", "2 MiB", "transparent 2 MiB" or "4 KiB"
     std::size_t total_bytes = 0;
 };
 
@@ -71,12 +71,12 @@ public:
     // ---- Packet path. `w` is the calling worker's own.
 
     /// Hashes every living packet that has a tuple and no connection yet, finds its connection and
-    /// sets conn, dir, original, reply, status, mark. An ICMP error is looked up by its inner tuple.
-    /// A packet with state Untracked is skipped. What finds nothing has conn invalid.
+    /// sets conn, dir, original, reply, status, mark. An ICMP error is looked up by its inner
+    /// tuple. A packet with state Untracked is skipped. What finds nothing has conn invalid.
     void lookup(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
 
-    /// Runs the protocol tracker on every packet with a connection, and sets `state`. A packet whose
-    /// connection went away or is to be reopened has its `conn` taken and must be opened.
+    /// Runs the protocol tracker on every packet with a connection, and sets `state`. A packet
+    /// whose connection went away or is to be reopened has its `conn` taken and must be opened.
     void update(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
 
     enum class Opening : std::uint8_t {

@@ -104,14 +104,14 @@ struct Conntrack::Impl {
         CounterBlock counters;
         /// Embryonic entries that this worker confirmed, less those that it promoted or ended.
         alignas(kCacheLine) std::atomic<std::int64_t> embryonic{0};
-        std::uint32_t opens_until_recount = 0;  ///< of the embryonic sum
-        bool over_budget = false;               ///< as of the last recount
+        std::uint32_t opens_until_recount = 0;     ///< of the embryonic sum
+        bool over_budget = false;                  ///< as of the last recount
         std::array<ConnHandle, kStash> victims{};  ///< at positions modulo kStash
         std::uint32_t victim_next = 0;             ///< position of the oldest
         std::uint32_t victim_end = 0;
         std::uint32_t victim_loaded = 0;  ///< up to here the buckets are being loaded as well
-        std::uint32_t sweep_at = 0;  ///< next index of the sweep
-        Nanos sweep_time = 0;        ///< when the sweep got there
+        std::uint32_t sweep_at = 0;       ///< next index of the sweep
+        Nanos sweep_time = 0;             ///< when the sweep got there
         YoungRing young;
         EventRing events;
     };

@@ -100,10 +100,18 @@ Conntrack::Conntrack(const Settings& settings, WorkerId workers, std::uint64_t h
 
 Conntrack::~Conntrack() = default;
 
-const Settings& Conntrack::settings() const noexcept { return impl_->settings; }
-std::uint32_t Conntrack::capacity() const noexcept { return impl_->pool.capacity(); }
-std::uint32_t Conntrack::count() const noexcept { return impl_->pool.in_use(); }
-WorkerId Conntrack::workers() const noexcept { return impl_->worker_count; }
+const Settings& Conntrack::settings() const noexcept {
+    return impl_->settings;
+}
+std::uint32_t Conntrack::capacity() const noexcept {
+    return impl_->pool.capacity();
+}
+std::uint32_t Conntrack::count() const noexcept {
+    return impl_->pool.in_use();
+}
+WorkerId Conntrack::workers() const noexcept {
+    return impl_->worker_count;
+}
 
 Counters Conntrack::counters(WorkerId w) const noexcept {
     return plain(impl_->workers[w]->counters);
@@ -117,7 +125,8 @@ Counters Conntrack::counters() const noexcept {
 
 MemoryReport Conntrack::memory() const {
     const Impl& d = *impl_;
-    const std::size_t rings = d.worker_count * d.workers[0]->young.capacity() * sizeof(std::uint64_t);
+    const std::size_t rings =
+        d.worker_count * d.workers[0]->young.capacity() * sizeof(std::uint64_t);
     return {name_of(std::max(d.pool.pages(), d.index.pages())),
             d.pool.bytes() + d.index.bytes() + rings};
 }
@@ -262,8 +271,7 @@ std::string Conntrack::check_invariants() const {
     for (std::uint32_t i = 0; i < d.pool.capacity(); ++i) {
         EntryCopy e;
         if (!d.read(i, e, [](const Meta& m) { return m.life != life::kFree; })) continue;
-        if (e.meta.life != life::kLinked)
-            return "I1: neither free nor linked at rest" + at(i);
+        if (e.meta.life != life::kLinked) return "I1: neither free nor linked at rest" + at(i);
         ++linked;
         if (!e.meta.assured) ++embryonic;
         const bool mirror = (e.fixed_bits & fixed::kMirror) != 0;
@@ -278,8 +286,7 @@ std::string Conntrack::check_invariants() const {
             return "I2: not one slot under the reply tuple" + at(i);
         if (mirror != (e.reply == reply_of(e.original)))
             return "I2: mirror bit contradicts the tuples" + at(i);
-        if (!unique(e.original) || !unique(e.reply))
-            return "I3: a tuple is held twice" + at(i);
+        if (!unique(e.original) || !unique(e.reply)) return "I3: a tuple is held twice" + at(i);
     }
     std::uint64_t slots = 0;
     for (std::uint32_t b = 0; b < 1U << d.index.log2_buckets(); ++b)

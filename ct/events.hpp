@@ -6,8 +6,8 @@
 #pragma once
 
 #include "ct/base/cache.hpp"
-#include "ct/base/time.hpp"
 #include "ct/base/handle.hpp"
+#include "ct/base/time.hpp"
 #include "ct/wire/tuple.hpp"
 
 #include <array>
@@ -22,18 +22,18 @@ namespace ct {
 struct Snapshot {
     Tuple original;
     Tuple reply;
-    std::uint16_t status = 0;        ///< ct::status bits
-    std::uint8_t state = 0;          ///< TcpState or SctpState; 0 in an event that does not tell it
-    bool has_counters = false;       ///< accounting was on
-    std::uint32_t timeout_s = 0;     ///< seconds left, rounded down; 0 if expired
+    std::uint16_t status = 0;     ///< ct::status bits
+    std::uint8_t state = 0;       ///< TcpState or SctpState; 0 in an event that does not tell it
+    bool has_counters = false;    ///< accounting was on
+    std::uint32_t timeout_s = 0;  ///< seconds left, rounded down; 0 if expired
     std::uint32_t mark = 0;
-    std::uint32_t id = 0;            ///< differs between any two lives of entries, but for wrapping
+    std::uint32_t id = 0;  ///< differs between any two lives of entries, but for wrapping
     ConnHandle handle;
     std::array<std::uint64_t, 2> packets{};  ///< by Dir
     std::array<std::uint64_t, 2> bytes{};    ///< by Dir; of the IP packets
-    Nanos start = 0;                 ///< when the connection was made
-    Nanos stop = 0;                  ///< of a destroyed one; else 0
-    bool has_timestamp = false;      ///< timestamps were on
+    Nanos start = 0;                         ///< when the connection was made
+    Nanos stop = 0;                          ///< of a destroyed one; else 0
+    bool has_timestamp = false;              ///< timestamps were on
 };
 
 enum class EventType : std::uint8_t { New, Update, Destroy };

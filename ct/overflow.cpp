@@ -14,10 +14,11 @@ namespace {
 // Stale records that one eviction may step over. Each was left by one promotion or one end and is
 // stepped over once, and trim_young() has mostly done so before.
 constexpr int kEvictTries = 1024;
-constexpr unsigned kLinuxRange = 8;    // NF_CT_EVICTION_RANGE, semantics.md 2.4
+constexpr unsigned kLinuxRange = 8;  // NF_CT_EVICTION_RANGE, semantics.md 2.4
 constexpr std::uint32_t kSweepPerTurn = 512;
 constexpr std::uint32_t kSweepInNeed = 256;
-constexpr std::uint32_t kExactBelow = 4096;  // tables whose embryonic budget is counted at each open
+constexpr std::uint32_t kExactBelow =
+    4096;  // tables whose embryonic budget is counted at each open
 constexpr std::uint32_t kRecountEvery = 32;
 
 /// A whole sweep takes a second a million entries, at least one: 64 B an entry then is 64 MB/s.
@@ -62,7 +63,8 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
                hot.reply_tag.load(std::memory_order_acquire));
 
     if constexpr (kChecks >= 1) {
-        check(m.life == life::kDying && m.generation == h.generation, "I1: who ends it has claimed it");
+        check(m.life == life::kDying && m.generation == h.generation,
+              "I1: who ends it has claimed it");
         check(why != End::Evicted || !m.assured, "I5: an assured entry is not evicted");
     }
     if (listening()) emit(w, EventType::Destroy, h.index, now);
@@ -70,8 +72,12 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
         me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
                            std::memory_order_relaxed);
     switch (why) {
-        case End::Expired: me.counters.expired.add(); break;
-        case End::Deleted: me.counters.deleted.add(); break;
+        case End::Expired:
+            me.counters.expired.add();
+            break;
+        case End::Deleted:
+            me.counters.deleted.add();
+            break;
         case End::Evicted:
             me.counters.early_drop.add();
             if (m.assured) me.counters.assured_evicted.add();
@@ -83,8 +89,7 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
     pool.give(w, h.index);
 }
 
-bool Conntrack::Impl::end(WorkerId w, ConnHandle h, End why, bool assured_too,
-                          Nanos now) noexcept {
+bool Conntrack::Impl::end(WorkerId w, ConnHandle h, End why, bool assured_too, Nanos now) noexcept {
     if (!claim(h, assured_too)) return false;
     finish(w, h, why, now);
     return true;
@@ -98,7 +103,8 @@ void Conntrack::Impl::push_young(Worker& w, ConnHandle h, Ticks now) noexcept {
         std::array<ConnHandle, 4> oldest;
         const std::size_t n = w.young.pop(oldest);
         for (std::size_t k = 0; k < n; ++k) {
-            const Meta m = Meta::unpack(pool.hot(oldest[k].index).meta.load(std::memory_order_acquire));
+            const Meta m =
+                Meta::unpack(pool.hot(oldest[k].index).meta.load(std::memory_order_acquire));
             const bool live = m.generation == oldest[k].generation && m.life == life::kLinked &&
                               !m.assured && ticks_between(now, m.deadline) > 0;
             if (live) w.young.push(oldest[k]);
@@ -186,22 +192,22 @@ bool Conntrack::Impl::evict_as_linux(WorkerId w, std::uint64_t h, Nanos now) noe
     for (unsigned k = 0; k < kLinuxRange; ++k) {
         const std::uint64_t virtual_bucket = ((h >> (64 - bits)) + k) & mask;
         const bool finer = bits >= physical;  // several virtual buckets in a physical one
-        const std::uint64_t first = finer ? virtual_bucket >> (bits - physical)
-                                          : virtual_bucket << (physical - bits);
+        const std::uint64_t first =
+            finer ? virtual_bucket >> (bits - physical) : virtual_bucket << (physical - bits);
         const std::uint64_t count = finer ? 1 : std::uint64_t{1} << (physical - bits);
         bool any = false;
         for (std::uint64_t b = first; b < first + count; ++b) {
             std::array<ConnHandle, Bucket::kSlots*(Index::kMaxChain + 1)> victims;
             std::size_t n = 0;
-            index.visit(static_cast<std::uint32_t>(b),
-                        [&](std::uint16_t tag, Ref r, bool assured, std::uint8_t) {
-                            const std::uint64_t leading = b << 16 | tag;
-                            if (finer && leading >> (physical + 16 - bits) != virtual_bucket) return;
-                            if (assured || n == victims.size()) return;
-                            const Meta m = Meta::unpack(
-                                pool.hot(r.index()).meta.load(std::memory_order_acquire));
-                            if (r.may_be(m.generation)) victims[n++] = {r.index(), m.generation};
-                        });
+            index.visit(static_cast<std::uint32_t>(b), [&](std::uint16_t tag, Ref r, bool assured,
+                                                           std::uint8_t) {
+                const std::uint64_t leading = b << 16 | tag;
+                if (finer && leading >> (physical + 16 - bits) != virtual_bucket) return;
+                if (assured || n == victims.size()) return;
+                const Meta m =
+                    Meta::unpack(pool.hot(r.index()).meta.load(std::memory_order_acquire));
+                if (r.may_be(m.generation)) victims[n++] = {r.index(), m.generation};
+            });
             for (std::size_t v = 0; v < n; ++v) any |= end(w, victims[v], End::Evicted, false, now);
         }
         if (any) return true;
@@ -229,8 +235,9 @@ std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexce
     std::uint32_t i = pool.take(w);
     if (i != Pool::kNone) return i;
 
-    const bool evicted = oldest_goes ? evict_oldest(w, now)
-                         : settings.overflow == Overflow::Linux && evict_as_linux(w, p.hash, now);
+    const bool evicted =
+        oldest_goes ? evict_oldest(w, now)
+                    : settings.overflow == Overflow::Linux && evict_as_linux(w, p.hash, now);
     // What has expired must not count against the limit.
     if (!evicted) sweep(w, kSweepInNeed, now);
     i = pool.take(w);
@@ -267,7 +274,8 @@ void Conntrack::expire(WorkerId w, Nanos now) noexcept {
     const std::uint32_t capacity = d.pool.capacity();
     if (me.sweep_time == 0) {  // the first turn: spread the workers over the table
         me.sweep_time = now;
-        me.sweep_at = static_cast<std::uint32_t>(std::uint64_t{capacity} * w / d.worker_count) % capacity;
+        me.sweep_at =
+            static_cast<std::uint32_t>(std::uint64_t{capacity} * w / d.worker_count) % capacity;
     }
     d.trim_young(w);
     const Nanos elapsed = now - me.sweep_time;
@@ -294,7 +302,8 @@ Nanos Conntrack::expire_among(WorkerId w, std::uint32_t first, std::uint32_t cou
         else
             d.end(w, {i, m.generation}, End::Expired, true, now);
     }
-    if (soonest == std::numeric_limits<std::int32_t>::max()) return std::numeric_limits<Nanos>::max();
+    if (soonest == std::numeric_limits<std::int32_t>::max())
+        return std::numeric_limits<Nanos>::max();
     return (now / kNanosPerTick + static_cast<Nanos>(soonest)) * kNanosPerTick;
 }
 

@@ -202,12 +202,12 @@ struct TypeCode {
 
 [[nodiscard]] bool is_icmp_error_type(const ct::Packet& p) noexcept {
     if (p.tuple.proto == ct::ipproto::kIcmpv6)
-        return p.icmp_type_ < ct::icmpv6::kFirstInformational ||
-               p.icmp_type_ == ct::icmpv6::kRedirect;
+        return p.message_type < ct::icmpv6::kFirstInformational ||
+               p.message_type == ct::icmpv6::kRedirect;
     if (p.tuple.proto != ct::ipproto::kIcmp) return false;
-    return p.icmp_type_ == ct::icmp::kUnreachable || p.icmp_type_ == ct::icmp::kSourceQuench ||
-           p.icmp_type_ == ct::icmp::kRedirect || p.icmp_type_ == ct::icmp::kTimeExceeded ||
-           p.icmp_type_ == ct::icmp::kParameterProblem;
+    return p.message_type == ct::icmp::kUnreachable || p.message_type == ct::icmp::kSourceQuench ||
+           p.message_type == ct::icmp::kRedirect || p.message_type == ct::icmp::kTimeExceeded ||
+           p.message_type == ct::icmp::kParameterProblem;
 }
 
 }  // namespace

@@ -32,13 +32,13 @@ using ct::Packet;
 
 [[nodiscard]] bool is_nd(const Packet& p) noexcept {
     return p.tuple.proto == ct::ipproto::kIcmpv6 &&
-           (p.icmp_type_ == ct::icmpv6::kNeighbourSolicitation ||
-            p.icmp_type_ == ct::icmpv6::kNeighbourAdvertisement);
+           (p.message_type == ct::icmpv6::kNeighbourSolicitation ||
+            p.message_type == ct::icmpv6::kNeighbourAdvertisement);
 }
 
 [[nodiscard]] bool is_echo(const Packet& p) noexcept {
-    return p.tuple.proto == ct::ipproto::kIcmp ? p.icmp_type_ == ct::icmp::kEcho
-                                               : p.icmp_type_ == ct::icmpv6::kEcho;
+    return p.tuple.proto == ct::ipproto::kIcmp ? p.message_type == ct::icmp::kEcho
+                                               : p.message_type == ct::icmpv6::kEcho;
 }
 
 [[nodiscard]] ct::Addr ipv4_of(const std::array<std::uint8_t, 4>& bytes) noexcept {
@@ -126,7 +126,7 @@ void Forward::take_arp(Lane& lane, Packet& p, ct::Nanos now) noexcept {
 void Forward::take_nd(Lane& lane, const Packet& p, ct::Nanos now) noexcept {
     const auto nd = answer::read_nd(p);
     if (!nd.has_value() || p.in_port >= links_.size()) return;
-    if (p.icmp_type_ == ct::icmpv6::kNeighbourAdvertisement) {
+    if (p.message_type == ct::icmpv6::kNeighbourAdvertisement) {
         if (!nd->mac.has_value()) return;
         learn(lane, {.address = nd->target, .port = p.in_port, .family = Family::Ipv6}, *nd->mac,
               nd->solicited ? NeighbourNews::Answer : NeighbourNews::Gossip, now);

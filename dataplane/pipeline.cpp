@@ -54,12 +54,12 @@ void Pipeline::run(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noe
 }
 
 void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
-    raw(w, packets);                     // nat/rule_set.cpp   notrack, zone
-    ct_.lookup(w, packets, now);         // ct/conntrack.cpp   hash, prefetch, find
-    ct_.update(w, packets, now);         // ct/conntrack.cpp   state, time-out; or Invalid
-    decide(w, packets, now);             // below              new ones, routes, rules, mappings
-    nat::rewrite(packets);               // nat/rewrite.cpp    addresses, ports, checksums
-    forward_.resolve(w, packets, now);   // dataplane/forward.cpp  TTL, neighbour, frame
+    raw(w, packets);                    // nat/rule_set.cpp   notrack, zone
+    ct_.lookup(w, packets, now);        // ct/conntrack.cpp   hash, prefetch, find
+    ct_.update(w, packets, now);        // ct/conntrack.cpp   state, time-out; or Invalid
+    decide(w, packets, now);            // below              new ones, routes, rules, mappings
+    nat::rewrite(packets);              // nat/rewrite.cpp    addresses, ports, checksums
+    forward_.resolve(w, packets, now);  // dataplane/forward.cpp  TTL, neighbour, frame
 }
 
 void Pipeline::track_fragments(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
@@ -111,10 +111,14 @@ void Pipeline::decide(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) 
 
 void Pipeline::open_new(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
     switch (ct_.open(w, p, now)) {
-        case ct::Conntrack::Opening::Refused: return;
+        case ct::Conntrack::Opening::Refused:
+            return;
         case ct::Conntrack::Opening::Found:
-        case ct::Conntrack::Opening::Invalid: pass(w, p, now); return;
-        case ct::Conntrack::Opening::Opened: break;
+        case ct::Conntrack::Opening::Invalid:
+            pass(w, p, now);
+            return;
+        case ct::Conntrack::Opening::Opened:
+            break;
     }
     // Whoever ends here leaves no trace: an entry is in the table only if its packet goes on.
     if (!bind(w, p, now)) ct_.abandon(w, p);
@@ -131,10 +135,15 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
 
     for (int tries = 0; tries < kMappingTries; ++tries) {
         switch (ct_.confirm(w, p, now)) {
-            case ct::Conntrack::Confirmation::Linked: return true;
-            case ct::Conntrack::Confirmation::Joined: pass(w, p, now); return true;
-            case ct::Conntrack::Confirmation::Refused: return false;
-            case ct::Conntrack::Confirmation::ReplyTaken: break;
+            case ct::Conntrack::Confirmation::Linked:
+                return true;
+            case ct::Conntrack::Confirmation::Joined:
+                pass(w, p, now);
+                return true;
+            case ct::Conntrack::Confirmation::Refused:
+                return false;
+            case ct::Conntrack::Confirmation::ReplyTaken:
+                break;
         }
         if (!nat_.next_mapping(w, p, now)) break;
     }

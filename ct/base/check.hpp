@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Checks of the architecture's invariants where they could be broken, on the packet path. Compiled
-// in by the build option `checks`: `cheap` (1) costs a comparison, `full` (2) looks things up again.
-// Off, they cost nothing. They are about our own code, never about input.
+// in by the build option `checks`: `cheap` (1) costs a comparison, `full` (2) looks things up
+// again. Off, they cost nothing. They are about our own code, never about input.
 #pragma once
 
 #include <cstdio>

@@ -130,8 +130,12 @@ inline constexpr std::array kDrops{
 
 inline constexpr std::size_t kDropCount = kDrops.size();
 
-[[nodiscard]] constexpr std::size_t index_of(Drop d) noexcept { return static_cast<std::size_t>(d); }
-[[nodiscard]] constexpr std::string_view name_of(Drop d) noexcept { return kDrops[index_of(d)].name; }
+[[nodiscard]] constexpr std::size_t index_of(Drop d) noexcept {
+    return static_cast<std::size_t>(d);
+}
+[[nodiscard]] constexpr std::string_view name_of(Drop d) noexcept {
+    return kDrops[index_of(d)].name;
+}
 
 /// True if every row of kDrops stands at the index of its id.
 consteval bool drops_indexed_by_id() {

@@ -33,13 +33,13 @@ namespace ct {
 /// The fields of `HotLine::meta`, unpacked.
 struct Meta {
     std::uint16_t generation = 0;
-    Ticks deadline = 0;           ///< when the entry expires
-    std::uint8_t state = 0;       ///< TcpState, SctpState, or 0; 4 bits
-    std::uint8_t life = 0;        ///< Life; 2 bits
+    Ticks deadline = 0;      ///< when the entry expires
+    std::uint8_t state = 0;  ///< TcpState, SctpState, or 0; 4 bits
+    std::uint8_t life = 0;   ///< Life; 2 bits
     bool seen_reply = false;
     bool assured = false;
-    bool fixed_timeout = false;   ///< the deadline is not refreshed
-    bool nat_clash = false;       ///< never becomes assured (semantics.md 2.5)
+    bool fixed_timeout = false;  ///< the deadline is not refreshed
+    bool nat_clash = false;      ///< never becomes assured (semantics.md 2.5)
 
     [[nodiscard]] static constexpr Meta unpack(std::uint64_t w) noexcept {
         Meta m;
@@ -73,7 +73,8 @@ inline constexpr std::uint8_t kDying = 3;        ///< one thread is unlinking it
 /// Bits of HotLine::fixed: what is set when the entry is made and does not change in its life.
 namespace fixed {
 inline constexpr std::uint8_t kIpv6 = 1U << 0;
-inline constexpr std::uint8_t kMirror = 1U << 1;  ///< the reply tuple is the original's mirror image
+inline constexpr std::uint8_t kMirror = 1U
+                                        << 1;  ///< the reply tuple is the original's mirror image
 inline constexpr std::uint8_t kExpected = 1U << 2;
 inline constexpr std::uint8_t kSrcNat = 1U << 3;
 inline constexpr std::uint8_t kDstNat = 1U << 4;
@@ -88,14 +89,14 @@ struct alignas(kCacheLine) HotLine {
     std::atomic<std::uint64_t> reply_addrs{0};
     std::atomic<std::uint32_t> original_ports{0};  ///< source, destination << 16; as stored
     std::atomic<std::uint32_t> reply_ports{0};
-    std::atomic<std::uint32_t> kind{0};            ///< zone 16, proto 8, fixed 8 bits
-    std::atomic<std::uint32_t> original_bucket{0}; ///< where the slot of the original tuple is
-    std::atomic<std::uint32_t> reply_bucket{0};    ///< the same of the reply tuple, unless kMirror
+    std::atomic<std::uint32_t> kind{0};             ///< zone 16, proto 8, fixed 8 bits
+    std::atomic<std::uint32_t> original_bucket{0};  ///< where the slot of the original tuple is
+    std::atomic<std::uint32_t> reply_bucket{0};     ///< the same of the reply tuple, unless kMirror
     std::atomic<std::uint32_t> mark{0};
-    std::atomic<std::uint32_t> out_port{0};        ///< port it left by (masquerade)
+    std::atomic<std::uint32_t> out_port{0};  ///< port it left by (masquerade)
     std::atomic<std::uint16_t> original_tag{0};
     std::atomic<std::uint16_t> reply_tag{0};
-    std::atomic<std::uint32_t> born{0};            ///< Ticks when it was made
+    std::atomic<std::uint32_t> born{0};  ///< Ticks when it was made
 };
 static_assert(sizeof(HotLine) == kCacheLine);
 

@@ -45,17 +45,17 @@ enum class Overflow : std::uint8_t {
 };
 
 struct Settings {
-    std::uint32_t max = 262'144;      ///< most entries; the pool is made for it
-    std::uint32_t buckets = 0;        ///< Linux's hash size, for policy `linux`; 0: as max
+    std::uint32_t max = 262'144;  ///< most entries; the pool is made for it
+    std::uint32_t buckets = 0;    ///< Linux's hash size, for policy `linux`; 0: as max
     Overflow overflow = Overflow::EmbryonicOldest;
     /// Share of `max` that not-assured entries may fill, in percent (policy embryonic-oldest).
     std::uint32_t embryonic_percent = 75;
     Timeouts timeouts;
-    bool checksum = true;             ///< verify transport checksums
-    bool acct = false;                ///< count packets and bytes of each direction
-    bool timestamp = false;           ///< show start and stop times
-    std::uint8_t events = 2;          ///< 0 never, 1 always, 2 while somebody listens
-    std::uint8_t log_invalid = 0;     ///< protocol whose invalid packets are logged; 255: all
+    bool checksum = true;          ///< verify transport checksums
+    bool acct = false;             ///< count packets and bytes of each direction
+    bool timestamp = false;        ///< show start and stop times
+    std::uint8_t events = 2;       ///< 0 never, 1 always, 2 while somebody listens
+    std::uint8_t log_invalid = 0;  ///< protocol whose invalid packets are logged; 255: all
     bool tcp_loose = true;
     bool tcp_be_liberal = false;
     bool tcp_ignore_invalid_rst = false;

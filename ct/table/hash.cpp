@@ -17,7 +17,9 @@ namespace ct {
 
 namespace {
 
-__m128i load(const void* p) noexcept { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+__m128i load(const void* p) noexcept {
+    return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
 
 std::uint64_t splitmix(std::uint64_t& s) noexcept {
     s += 0x9e3779b97f4a7c15;

@@ -21,7 +21,8 @@ std::size_t overflow_count(unsigned log2_buckets) {
 void put_tag(Bucket& b, unsigned slot, std::uint16_t tag) noexcept {
     const unsigned shift = slot % 4 * 16;
     std::atomic<std::uint64_t>& word = b.tags[slot / 4];
-    const std::uint64_t rest = word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xffff} << shift);
+    const std::uint64_t rest =
+        word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xffff} << shift);
     word.store(rest | std::uint64_t{tag} << shift, std::memory_order_release);
 }
 

@@ -41,7 +41,8 @@ struct Ref {
     static constexpr std::uint32_t kIndexBits = 30;
     static constexpr std::uint32_t kIndexMask = (1U << kIndexBits) - 1;
 
-    [[nodiscard]] static constexpr Ref make(std::uint32_t index, std::uint16_t generation) noexcept {
+    [[nodiscard]] static constexpr Ref make(std::uint32_t index,
+                                            std::uint16_t generation) noexcept {
         return Ref{index | static_cast<std::uint32_t>(generation) << kIndexBits};
     }
     [[nodiscard]] constexpr std::uint32_t index() const noexcept { return word & kIndexMask; }
@@ -68,7 +69,8 @@ struct alignas(kCacheLine) Bucket {
                            static_cast<long long>(tags[0].load(std::memory_order_acquire)));
         const __m128i want = _mm_set1_epi16(static_cast<short>(tag));
         const __m128i equal = _mm_cmpeq_epi16(have, want);
-        return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())));
+        return static_cast<unsigned>(
+            _mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())));
     }
     [[nodiscard]] std::uint16_t tag(unsigned slot) const noexcept {
         return static_cast<std::uint16_t>(tags[slot / 4].load(std::memory_order_acquire) >>
@@ -110,7 +112,9 @@ public:
         const auto tag = static_cast<std::uint16_t>(hash << log2_ >> 48);
         return tag == 0 ? std::uint16_t{1} : tag;
     }
-    [[nodiscard]] Bucket& bucket(std::uint32_t b) const noexcept { return buckets_.as<Bucket>()[b]; }
+    [[nodiscard]] Bucket& bucket(std::uint32_t b) const noexcept {
+        return buckets_.as<Bucket>()[b];
+    }
 
     /// Lock-free. Calls `accept(Ref)` for every slot of the chain with the tag until it returns
     /// true. False if it never did. Counts in `restarts` how often a writer made it start again.
@@ -167,8 +171,8 @@ public:
 
     // ---- With bucket `b` locked by the caller.
 
-    /// An empty slot of the chain other than `taken`, in a fresh overflow bucket if need be; invalid
-    /// if the chain is at its limit or there is no overflow bucket left.
+    /// An empty slot of the chain other than `taken`, in a fresh overflow bucket if need be;
+    /// invalid if the chain is at its limit or there is no overflow bucket left.
     [[nodiscard]] Slot reserve(std::uint32_t b, Slot taken = {}) noexcept;
     /// Fills a reserved slot.
     static void store(Slot s, std::uint16_t tag, Ref ref, std::uint8_t age) noexcept;

@@ -14,10 +14,13 @@ constexpr std::size_t kGiB = std::size_t{1} << 30;
 constexpr int kHuge2M = 21 << MAP_HUGE_SHIFT;
 constexpr int kHuge1G = 30 << MAP_HUGE_SHIFT;
 
-constexpr std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+constexpr std::size_t round_up(std::size_t n, std::size_t to) {
+    return (n + to - 1) / to * to;
+}
 
 void* map(std::size_t size, int flags) noexcept {
-    void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    void* p =
+        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     return p == MAP_FAILED ? nullptr : p;
 }
 
@@ -25,10 +28,14 @@ void* map(std::size_t size, int flags) noexcept {
 
 const char* name_of(Pages p) noexcept {
     switch (p) {
-        case Pages::Huge1G: return "1 GiB";
-        case Pages::Huge2M: return "2 MiB";
-        case Pages::Transparent: return "transparent 2 MiB";
-        case Pages::Normal: return "4 KiB";
+        case Pages::Huge1G:
+            return "1 GiB";
+        case Pages::Huge2M:
+            return "2 MiB";
+        case Pages::Transparent:
+            return "transparent 2 MiB";
+        case Pages::Normal:
+            return "4 KiB";
     }
     return "";
 }

@@ -12,7 +12,9 @@ namespace {
 // Caches may hold back this share of the pool at most; below, there are none.
 constexpr std::uint32_t kCacheShare = 16;
 
-std::size_t bytes_for(std::uint32_t capacity, std::size_t line) { return capacity * line; }
+std::size_t bytes_for(std::uint32_t capacity, std::size_t line) {
+    return capacity * line;
+}
 
 }  // namespace
 

@@ -9,8 +9,8 @@
 // everything stays in the stack: then `max` is exact to the entry.
 #pragma once
 
-#include "ct/conn/entry.hpp"
 #include "ct/base/handle.hpp"
+#include "ct/conn/entry.hpp"
 #include "ct/table/memory.hpp"
 
 #include <array>
@@ -34,9 +34,7 @@ public:
     [[nodiscard]] SideLines& side(std::uint32_t i) const noexcept {
         return side_.as<SideLines>()[i];
     }
-    [[nodiscard]] Addrs6& addrs6(std::uint32_t i) const noexcept {
-        return addrs6_.as<Addrs6>()[i];
-    }
+    [[nodiscard]] Addrs6& addrs6(std::uint32_t i) const noexcept { return addrs6_.as<Addrs6>()[i]; }
 
     /// A free entry for worker `w`, or kNone if there is none left outside other workers' caches.
     [[nodiscard]] std::uint32_t take(std::uint32_t w) noexcept;

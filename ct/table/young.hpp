@@ -56,7 +56,8 @@ public:
     [[nodiscard]] std::size_t capacity() const noexcept { return records_.size(); }
 
 private:
-    std::vector<std::uint64_t> records_;  ///< slot: owner between head and tail - capacity, else popper
+    std::vector<std::uint64_t>
+        records_;  ///< slot: owner between head and tail - capacity, else popper
     alignas(kCacheLine) std::atomic<std::size_t> tail_{0};  ///< owner writes
     alignas(kCacheLine) std::atomic<std::size_t> head_{0};  ///< under popping_
     std::atomic<bool> popping_{false};

@@ -143,8 +143,8 @@ void complete(Packet& p, std::uint8_t proto, Be16 sport, Be16 dport, bool never_
     p.tuple.dport = dport;
     p.never_tracked = never_tracked;
     if (is_icmp(proto)) {
-        p.icmp_type_ = icmp_type(dport);
-        p.icmp_code_ = icmp_code(dport);
+        p.message_type = icmp_type(dport);
+        p.message_code = icmp_code(dport);
     }
 }
 

@@ -57,29 +57,29 @@ struct Packet {
     std::uint32_t end = 0;             ///< one past the last byte of the IP packet; <= length
     std::uint16_t ethertype = 0;       ///< host order; of the innermost tag: 0x0800, 0x86dd, 0x0806
     std::uint16_t payload_offset = 0;  ///< of the transport payload
-    std::uint16_t inner_l3_offset = 0; ///< of the IP header inside an ICMP error; 0 if it is none
-    std::uint16_t inner_l4_offset = 0; ///< of the transport header inside; 0 if none
+    std::uint16_t inner_l3_offset = 0;  ///< of the IP header inside an ICMP error; 0 if it is none
+    std::uint16_t inner_l4_offset = 0;  ///< of the transport header inside; 0 if none
     Fragment fragment = Fragment::Whole;
-    std::uint8_t tcp_flags = 0;        ///< tcpflag bits, ECE and CWR included
-    std::uint8_t icmp_type_ = 0;       ///< type and code of ICMP and ICMPv6
-    std::uint8_t icmp_code_ = 0;
-    std::uint16_t tcp_window = 0;      ///< host order, unscaled
-    std::uint32_t tcp_seq = 0;         ///< host order
-    std::uint32_t tcp_ack = 0;         ///< host order
+    std::uint8_t tcp_flags = 0;   ///< tcpflag bits, ECE and CWR included
+    std::uint8_t message_type = 0;  ///< type and code of ICMP and ICMPv6
+    std::uint8_t message_code = 0;
+    std::uint16_t tcp_window = 0;  ///< host order, unscaled
+    std::uint32_t tcp_seq = 0;     ///< host order
+    std::uint32_t tcp_ack = 0;     ///< host order
     /// Of an ICMP error: the tuple of the packet inside, as it stands there. It is the direction
     /// opposite to the one in which the error travels.
     Tuple inner;
-    bool icmp_error = false;           ///< an ICMP or ICMPv6 error message with a usable `inner`
-    bool never_tracked = false;        ///< ND and MLD (semantics.md 2.8): UNTRACKED, no entry
+    bool icmp_error = false;     ///< an ICMP or ICMPv6 error message with a usable `inner`
+    bool never_tracked = false;  ///< ND and MLD (semantics.md 2.8): UNTRACKED, no entry
 
     // ---- Set by conntrack.
-    std::uint64_t hash = 0;     ///< of the tuple that was looked up (ct/table/hash.hpp)
-    ConnHandle conn;            ///< the connection, or none
+    std::uint64_t hash = 0;  ///< of the tuple that was looked up (ct/table/hash.hpp)
+    ConnHandle conn;         ///< the connection, or none
     CtState state = CtState::None;
     Dir dir = Dir::Original;
     Drop drop = Drop::None;
-    std::uint16_t status = 0;   ///< ct::status bits of the connection as last seen
-    bool opened = false;        ///< this packet made `conn`
+    std::uint16_t status = 0;  ///< ct::status bits of the connection as last seen
+    bool opened = false;       ///< this packet made `conn`
     /// The connection's two tuples as last seen; what NAT needs, copied so that no stage after
     /// lookup has to read the entry again. Valid where `conn` is.
     Tuple original;

@@ -36,8 +36,8 @@ void reset(Packet& p) noexcept {
     p.inner_l4_offset = 0;
     p.fragment = Fragment::Whole;
     p.tcp_flags = 0;
-    p.icmp_type_ = 0;
-    p.icmp_code_ = 0;
+    p.message_type = 0;
+    p.message_code = 0;
     p.tcp_window = 0;
     p.tcp_seq = 0;
     p.tcp_ack = 0;

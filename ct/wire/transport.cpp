@@ -305,8 +305,8 @@ void set_icmp_tuple(Tuple& tuple, const IcmpHeader& icmp) noexcept {
                            ? checksum_holds(s, message, message.size())
                            : sum_is_valid(sum_bytes(message));  // RFC 792: no pseudo-header
     if (!sound) return Drop::BadIcmpChecksum;
-    p.icmp_type_ = icmp.type;
-    p.icmp_code_ = icmp.code;
+    p.message_type = icmp.type;
+    p.message_code = icmp.code;
     set_icmp_tuple(p.tuple, icmp);
     s.set_payload();
     if (is_icmp_error(p.tuple.proto, icmp.type)) return parse_quoted(s);

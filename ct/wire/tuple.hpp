@@ -21,7 +21,9 @@ enum class Dir : std::uint8_t { Original = 0, Reply = 1 };
 [[nodiscard]] constexpr Dir opposite(Dir d) noexcept {
     return d == Dir::Original ? Dir::Reply : Dir::Original;
 }
-[[nodiscard]] constexpr std::size_t index_of(Dir d) noexcept { return static_cast<std::size_t>(d); }
+[[nodiscard]] constexpr std::size_t index_of(Dir d) noexcept {
+    return static_cast<std::size_t>(d);
+}
 
 /// IP protocol numbers that Sluice knows by name (IANA protocol-numbers).
 namespace ipproto {
@@ -96,23 +98,37 @@ static_assert(sizeof(Tuple) == 40, "no padding: a tuple is compared and hashed a
 [[nodiscard]] constexpr int icmp_counterpart(std::uint8_t proto, std::uint8_t type) noexcept {
     if (proto == ipproto::kIcmp) {
         switch (type) {
-            case 8: return 0;
-            case 0: return 8;
-            case 13: return 14;
-            case 14: return 13;
-            case 15: return 16;
-            case 16: return 15;
-            case 17: return 18;
-            case 18: return 17;
-            default: return -1;
+            case 8:
+                return 0;
+            case 0:
+                return 8;
+            case 13:
+                return 14;
+            case 14:
+                return 13;
+            case 15:
+                return 16;
+            case 16:
+                return 15;
+            case 17:
+                return 18;
+            case 18:
+                return 17;
+            default:
+                return -1;
         }
     }
     switch (type) {
-        case 128: return 129;
-        case 129: return 128;
-        case 139: return 140;
-        case 140: return 139;
-        default: return -1;
+        case 128:
+            return 129;
+        case 129:
+            return 128;
+        case 139:
+            return 140;
+        case 140:
+            return 139;
+        default:
+            return -1;
     }
 }
 
@@ -128,7 +144,8 @@ static_assert(sizeof(Tuple) == 40, "no padding: a tuple is compared and hashed a
     r.dst = t.src;
     if (is_icmp(t.proto)) {
         const int type = icmp_counterpart(t.proto, icmp_type(t.dport));
-        if (type >= 0) r.dport = icmp_type_code(static_cast<std::uint8_t>(type), icmp_code(t.dport));
+        if (type >= 0)
+            r.dport = icmp_type_code(static_cast<std::uint8_t>(type), icmp_code(t.dport));
     } else {
         r.sport = t.dport;
         r.dport = t.sport;

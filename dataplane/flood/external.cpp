@@ -11,25 +11,24 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
-#include <arpa/inet.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <arpa/inet.h>
 #include <array>
 #include <cstring>
 #include <optional>
 #include <stdexcept>
+#include <unistd.h>
 
 namespace dp::flood {
 
 namespace {
 
 constexpr std::uint16_t kBurst = 32;
-constexpr ct::Nanos kArpEvery = 200'000'000;    // 0.2 s
-constexpr ct::Nanos kArpLimit = 10'000'000'000; // 10 s
+constexpr ct::Nanos kArpEvery = 200'000'000;     // 0.2 s
+constexpr ct::Nanos kArpLimit = 10'000'000'000;  // 10 s
 constexpr ct::Nanos kSetupLimit = 60'000'000'000;
 constexpr ct::Nanos kSampleEvery = 500'000'000;
-constexpr ct::Nanos kSettle = 500'000'000;      // for what is still under way at the end
+constexpr ct::Nanos kSettle = 500'000'000;  // for what is still under way at the end
 
 // An ARP packet for Ethernet and IPv4 (RFC 826), behind its Ethernet header.
 constexpr std::size_t kArpFrame = 42;
@@ -85,14 +84,14 @@ public:
           server_port_{1, config.ports[1], config.dataplane, 1, pool} {
         client_port_.start();
         server_port_.start();
-        ends_[0] = {Side::Client, client_port_.device(), client_port_.link().mac, 0xc612'fffd,
-                    ipv4(o.client_gateway), {}};
-        ends_[1] = {Side::Server, server_port_.device(), server_port_.link().mac, 0xc613'fffd,
-                    ipv4(o.server_gateway), {}};
+        ends_[0] = {Side::Client, client_port_.device(),  client_port_.link().mac,
+                    0xc612'fffd,  ipv4(o.client_gateway), {}};
+        ends_[1] = {Side::Server, server_port_.device(),  server_port_.link().mac,
+                    0xc613'fffd,  ipv4(o.server_gateway), {}};
         find_gateways();
-        generators_.push_back(std::make_unique<Generator>(
-            o.plan, FrameMaker{ends_[0].mac, *ends_[0].gateway_mac},
-            FrameMaker{ends_[1].mac, *ends_[1].gateway_mac}));
+        generators_.push_back(
+            std::make_unique<Generator>(o.plan, FrameMaker{ends_[0].mac, *ends_[0].gateway_mac},
+                                        FrameMaker{ends_[1].mac, *ends_[1].gateway_mac}));
     }
 
     Result run(std::stop_token stop) {
@@ -150,13 +149,15 @@ private:
         while (!ends_[0].gateway_mac || !ends_[1].gateway_mac) {
             const ct::Nanos now = clock_.now();
             if (now > limit)
-                throw std::runtime_error{fmt::format(
-                    "no answer to ARP from {} or {}; is the gateway up?", options_.client_gateway,
-                    options_.server_gateway)};
+                throw std::runtime_error{
+                    fmt::format("no answer to ARP from {} or {}; is the gateway up?",
+                                options_.client_gateway, options_.server_gateway)};
             if (now >= next) {
                 next = now + kArpEvery;
                 for (const End& e : ends_)
-                    if (!e.gateway_mac) send_arp(e, kRequest, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, e.own, e.gateway);
+                    if (!e.gateway_mac)
+                        send_arp(e, kRequest, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, e.own,
+                                 e.gateway);
             }
             for (End& e : ends_) receive(e, now);
         }
@@ -174,11 +175,12 @@ private:
         std::array<rte_mbuf*, kBurst> pkts{};
         if (rte_pktmbuf_alloc_bulk(pool_, pkts.data(), kBurst) != 0) return;
         std::uint16_t n = 0;
-        generators_.front()->fill(e.side, kBurst, now, [&](const TcpFields& f, const FrameMaker& maker) {
-            rte_mbuf* m = pkts[n++];
-            m->data_len = maker.write(rte_pktmbuf_mtod(m, std::uint8_t*), f);
-            m->pkt_len = m->data_len;
-        });
+        generators_.front()->fill(
+            e.side, kBurst, now, [&](const TcpFields& f, const FrameMaker& maker) {
+                rte_mbuf* m = pkts[n++];
+                m->data_len = maker.write(rte_pktmbuf_mtod(m, std::uint8_t*), f);
+                m->pkt_len = m->data_len;
+            });
         send(e, {pkts.data(), n});
         rte_pktmbuf_free_bulk(pkts.data() + n, kBurst - n);
     }
@@ -204,7 +206,8 @@ private:
             const bool arp = m->data_len >= kArpFrame && data[12] == 0x08 && data[13] == 0x06;
             if (arp) take_arp(e, data);
             // What the gateway sends towards the servers is seen on the servers' side.
-            else if (!generators_.empty()) generators_.front()->seen(e.side, data, m->data_len, now);
+            else if (!generators_.empty())
+                generators_.front()->seen(e.side, data, m->data_len, now);
         }
         rte_pktmbuf_free_bulk(pkts.data(), n);
     }

@@ -35,7 +35,9 @@ T get(const std::uint8_t* in, std::size_t at) noexcept {
     return ct::Be<T>::from_raw(raw).host();
 }
 
-std::uint32_t halves(std::uint32_t v) noexcept { return (v >> 16) + (v & 0xffff); }
+std::uint32_t halves(std::uint32_t v) noexcept {
+    return (v >> 16) + (v & 0xffff);
+}
 
 std::uint16_t complement(std::uint32_t sum) noexcept {
     sum = halves(sum);
@@ -49,7 +51,7 @@ FrameMaker::FrameMaker(const MacAddress& src, const MacAddress& dst) noexcept {
     std::copy(dst.begin(), dst.end(), head_.begin());
     std::copy(src.begin(), src.end(), head_.begin() + 6);
     put<std::uint16_t>(head_.data(), 12, 0x0800);
-    head_[14] = 0x45;  // IPv4, five words
+    head_[14] = 0x45;                              // IPv4, five words
     put<std::uint16_t>(head_.data(), 20, 0x4000);  // DF
     head_[22] = 64;                                // TTL
     head_[23] = ct::ipproto::kTcp;

@@ -12,8 +12,8 @@ constexpr std::uint8_t kAck = ct::tcpflag::kAck;
 constexpr std::uint8_t kFin = ct::tcpflag::kFin;
 constexpr std::uint8_t kPsh = ct::tcpflag::kPsh;
 
-constexpr std::uint32_t kSeqShift = 12;         // sequence space of a connection: 4096
-constexpr std::uint32_t kLegitIds = 1U << 20;   // connections that sequence numbers tell apart
+constexpr std::uint32_t kSeqShift = 12;        // sequence space of a connection: 4096
+constexpr std::uint32_t kLegitIds = 1U << 20;  // connections that sequence numbers tell apart
 constexpr std::uint32_t kServerIsn = 0x8000'0000;
 constexpr std::uint16_t kRequestBytes = 100;
 constexpr std::uint16_t kResponseBytes = 400;
@@ -59,8 +59,7 @@ bool Generator::Pace::take(ct::Nanos now) noexcept {
     return true;
 }
 
-Generator::Generator(const Plan& plan, const FrameMaker& client_side,
-                     const FrameMaker& server_side)
+Generator::Generator(const Plan& plan, const FrameMaker& client_side, const FrameMaker& server_side)
     : plan_{plan},
       makers_{client_side, server_side},
       established_{(plan.established + plan.parts - 1 - plan.part) / plan.parts},
@@ -68,8 +67,9 @@ Generator::Generator(const Plan& plan, const FrameMaker& client_side,
       next_legit_{plan.part},
       flood_pace_{plan.flood_pps},
       legit_pace_{plan.legit_cps},
-      established_pace_{Pace{plan.established_pps == kMaxRate ? kMaxRate : plan.established_pps / 2},
-                        Pace{plan.established_pps == kMaxRate ? kMaxRate : plan.established_pps / 2}},
+      established_pace_{
+          Pace{plan.established_pps == kMaxRate ? kMaxRate : plan.established_pps / 2},
+          Pace{plan.established_pps == kMaxRate ? kMaxRate : plan.established_pps / 2}},
       random_state_{plan.seed * 0x9e3779b97f4a7c15 + plan.part + 1} {}
 
 // xorshift64*: cheap, and its high bits are good enough for addresses.

@@ -35,14 +35,14 @@ enum class Side : std::uint8_t { Client = 0, Server = 1 };
 inline constexpr std::uint64_t kMaxRate = ~std::uint64_t{0};
 
 struct Plan {
-    std::uint64_t flood_pps = kMaxRate;        ///< SYNs a second, of this generator
-    std::uint32_t established = 0;             ///< connections that stay open
-    std::uint64_t established_pps = 100'000;   ///< their packets a second
-    std::uint32_t legit_cps = 0;               ///< new connections a second
-    ct::Nanos rtt = 50'000'000;                ///< round trip between clients and servers
+    std::uint64_t flood_pps = kMaxRate;       ///< SYNs a second, of this generator
+    std::uint32_t established = 0;            ///< connections that stay open
+    std::uint64_t established_pps = 100'000;  ///< their packets a second
+    std::uint32_t legit_cps = 0;              ///< new connections a second
+    ct::Nanos rtt = 50'000'000;               ///< round trip between clients and servers
     std::uint64_t seed = 1;
-    std::uint32_t part = 0;                    ///< this generator's number ...
-    std::uint32_t parts = 1;                   ///< ... of so many; they share out the addresses
+    std::uint32_t part = 0;   ///< this generator's number ...
+    std::uint32_t parts = 1;  ///< ... of so many; they share out the addresses
 };
 
 /// Where the addresses lie; RFC 2544's benchmark range, and private ones for spoofed sources.
@@ -103,7 +103,6 @@ public:
     Counter legit_completed;    ///< connections closed in order, nothing lost
 
 private:
-
     /// A packet that is due later.
     struct Due {
         ct::Nanos when = 0;
@@ -141,12 +140,12 @@ private:
     std::atomic<Phase> phase_{Phase::Setup};
     Counter established_up_;
     Counter probes_sent_;
-    std::array<std::uint32_t, 2> next_probe_{};           ///< by Side
-    std::array<std::vector<std::uint8_t>, 2> probe_seen_; ///< by Side it reached, by connection
+    std::array<std::uint32_t, 2> next_probe_{};            ///< by Side
+    std::array<std::vector<std::uint8_t>, 2> probe_seen_;  ///< by Side it reached, by connection
     std::uint32_t setup_sent_ = 0;
     std::uint32_t setup_in_flight_ = 0;
-    std::uint32_t turn_ = 0;       ///< which established connection sends next
-    std::uint32_t next_legit_ = 0; ///< number of the next legitimate connection
+    std::uint32_t turn_ = 0;              ///< which established connection sends next
+    std::uint32_t next_legit_ = 0;        ///< number of the next legitimate connection
     std::array<std::deque<Due>, 2> due_;  ///< by the Side on which they arrive; in order of `when`
     Pace flood_pace_;
     Pace legit_pace_;

@@ -8,13 +8,12 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <thread>
+#include <unistd.h>
 
 namespace dp::flood {
 
@@ -69,14 +68,15 @@ std::uint16_t stamp(std::uint16_t, std::uint16_t, rte_mbuf** pkts, std::uint16_t
                     std::uint16_t, void* user) {
     const Tap& tap = *static_cast<Tap*>(user);
     std::uint16_t n = 0;
-    tap.generator->fill(tap.side, count, tap.clock->now(), [&](const TcpFields& f, const FrameMaker& maker) {
-        rte_mbuf* m = pkts[n++];
-        const std::uint16_t length = maker.write(rte_pktmbuf_mtod(m, std::uint8_t*), f);
-        m->data_len = length;
-        m->pkt_len = length;
-        // As a NIC would have it: checksums are its work, in and out.
-        m->ol_flags |= RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-    });
+    tap.generator->fill(
+        tap.side, count, tap.clock->now(), [&](const TcpFields& f, const FrameMaker& maker) {
+            rte_mbuf* m = pkts[n++];
+            const std::uint16_t length = maker.write(rte_pktmbuf_mtod(m, std::uint8_t*), f);
+            m->data_len = length;
+            m->pkt_len = length;
+            // As a NIC would have it: checksums are its work, in and out.
+            m->ol_flags |= RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+        });
     if (n < count) rte_pktmbuf_free_bulk(pkts + n, count - n);
     return n;
 }
@@ -95,8 +95,7 @@ class Run {
 public:
     Run(const Options& o, const Config& config, const Placement& placement)
         : options_{o},
-          dataplane_{config, placement,
-                     {.neighbours = Neighbours::Assume, .seed = o.plan.seed}} {
+          dataplane_{config, placement, {.neighbours = Neighbours::Assume, .seed = o.plan.seed}} {
         const MacAddress world{0x02, 0, 0, 0, 0, 1};
         const FrameMaker client{world, dataplane_.port(kClientPort).link().mac};
         const FrameMaker server{world, dataplane_.port(kServerPort).link().mac};
@@ -157,8 +156,9 @@ private:
         while (!std::all_of(generators_.begin(), generators_.end(), ready)) {
             if (stop.stop_requested()) return;
             if (std::chrono::steady_clock::now() > limit)
-                throw std::runtime_error{"the established connections could not be opened within "
-                                         "60 s; is --table large enough for --established?"};
+                throw std::runtime_error{
+                    "the established connections could not be opened within "
+                    "60 s; is --table large enough for --established?"};
             std::this_thread::sleep_for(10ms);
         }
     }
@@ -206,7 +206,8 @@ private:
         r.table_max = options_.table;
         r.workers = options_.workers;
         const double turns = static_cast<double>(r.end.packets.turns - r.begin.packets.turns);
-        const double busy = static_cast<double>(r.end.packets.busy_turns - r.begin.packets.busy_turns);
+        const double busy =
+            static_cast<double>(r.end.packets.busy_turns - r.begin.packets.busy_turns);
         r.worker_busy = turns > 0 ? busy / turns : 0;
         const ct::MemoryReport memory = dataplane_.conntrack().memory();
         r.table_bytes = memory.total_bytes;
@@ -229,9 +230,9 @@ private:
 Result run_in_process(const Options& o, std::stop_token stop) {
     const Config config = parse_config(config_text(o), "sluice-flood");
     const Placement placement = place(config.dataplane, Topology::here(), {-1, -1});
-    const EalPlan plan =
-        plan_eal(config, placement, HugePageStock::here(),
-                 BufferPools::bytes_for(config, static_cast<unsigned>(placement.workers.size())), o.eal);
+    const EalPlan plan = plan_eal(
+        config, placement, HugePageStock::here(),
+        BufferPools::bytes_for(config, static_cast<unsigned>(placement.workers.size())), o.eal);
     const Eal eal{"sluice-flood", plan};
     for (const auto* notes : {&placement.notes, &plan.notes, &eal.notes()})
         for (const std::string& note : *notes) fmt::print("  {}\n", note);

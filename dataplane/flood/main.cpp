@@ -67,21 +67,29 @@ private:
 void add_options(CLI::App& app, Options& o, std::string& flood, std::string& established,
                  double& rtt_ms) {
     app.add_option("--flood-pps", flood, "SYNs a second from random sources, or max")
-        ->check(check_rate)->capture_default_str();
+        ->check(check_rate)
+        ->capture_default_str();
     app.add_option("--established", o.plan.established, "connections opened before the flood")
-        ->check(CLI::Range(0U, 1'600'000U))->capture_default_str();
+        ->check(CLI::Range(0U, 1'600'000U))
+        ->capture_default_str();
     app.add_option("--established-pps", established, "packets a second that they send, or max")
-        ->check(check_rate)->capture_default_str();
+        ->check(check_rate)
+        ->capture_default_str();
     app.add_option("--legit-cps", o.plan.legit_cps, "legitimate connections begun a second")
-        ->check(CLI::Range(0U, 10'000'000U))->capture_default_str();
+        ->check(CLI::Range(0U, 10'000'000U))
+        ->capture_default_str();
     app.add_option("--rtt", rtt_ms, "round trip between clients and servers, in milliseconds")
-        ->check(CLI::Range(0.0, 10'000.0))->capture_default_str();
+        ->check(CLI::Range(0.0, 10'000.0))
+        ->capture_default_str();
     app.add_option("--table", o.table, "most entries of the table")
-        ->check(CLI::Range(1U, 1U << 28))->capture_default_str();
+        ->check(CLI::Range(1U, 1U << 28))
+        ->capture_default_str();
     app.add_option("--seconds", o.seconds, "how long the flood lasts")
-        ->check(CLI::Range(1U, 86'400U))->capture_default_str();
+        ->check(CLI::Range(1U, 86'400U))
+        ->capture_default_str();
     app.add_option("--workers", o.workers, "threads that run the dataplane")
-        ->check(CLI::Range(1U, 62U))->capture_default_str();
+        ->check(CLI::Range(1U, 62U))
+        ->capture_default_str();
     app.add_option("--seed", o.plan.seed, "of everything random")->capture_default_str();
     app.add_option("--policy", o.policy, "conntrack.overflow: embryonic-oldest, linux or drop")
         ->capture_default_str();
@@ -93,9 +101,11 @@ void add_options(CLI::App& app, Options& o, std::string& flood, std::string& est
                    "DPDK device (PCI address or vdev) on the clients' side of a gateway elsewhere");
     app.add_option("--server-device", o.server_device, "and the one on the servers' side");
     app.add_option("--client-gateway", o.client_gateway, "the gateway's address there")
-        ->check(CLI::ValidIPV4)->capture_default_str();
+        ->check(CLI::ValidIPV4)
+        ->capture_default_str();
     app.add_option("--server-gateway", o.server_gateway, "the gateway's address there")
-        ->check(CLI::ValidIPV4)->capture_default_str();
+        ->check(CLI::ValidIPV4)
+        ->capture_default_str();
     app.set_version_flag("--version", "sluice-flood " SLUICE_VERSION);
 }
 
@@ -124,8 +134,9 @@ int main(int argc, char** argv) {
     std::string flood = "max";
     std::string established = std::to_string(o.plan.established_pps);
     double rtt_ms = static_cast<double>(o.plan.rtt) / 1e6;
-    CLI::App app{"Floods a connection-tracking gateway and counts what survives. Without devices, "
-                 "runs Sluice's own dataplane in this process."};
+    CLI::App app{
+        "Floods a connection-tracking gateway and counts what survives. Without devices, "
+        "runs Sluice's own dataplane in this process."};
     app.footer("EAL arguments may follow after --.");
     add_options(app, o, flood, established, rtt_ms);
     o.eal = take_eal_arguments(argc, argv);
@@ -145,7 +156,8 @@ int main(int argc, char** argv) {
 
     try {
         const Signals signals;
-        const Result r = external ? run_external(o, signals.token()) : run_in_process(o, signals.token());
+        const Result r =
+            external ? run_external(o, signals.token()) : run_in_process(o, signals.token());
         fmt::print("{}", summary(r));
         if (!o.json.empty()) write_json(o.json, r);
         return sound(r) ? kDone : kFailed;

@@ -53,20 +53,24 @@ void LiveView::show(const Sample& before, const Sample& now, std::uint32_t table
     const double tx = rate(before.packets.tx_packets, now.packets.tx_packets, seconds) / 1e6;
     const double dropped = rate(before.packets.dropped(), now.packets.dropped(), seconds) / 1e6;
     const double inserted = rate(before.conntrack.opened, now.conntrack.opened, seconds) / 1e6;
-    const double evicted = rate(before.conntrack.early_drop, now.conntrack.early_drop, seconds) / 1e6;
+    const double evicted =
+        rate(before.conntrack.early_drop, now.conntrack.early_drop, seconds) / 1e6;
     const GeneratorTotals& g = now.generators;
     if (table_max == 0) {  // a gateway elsewhere: what it holds is not known here
-        fmt::print("{:5.1f} s  sent {:6.2f} Mpps  came back {:6.2f} Mpps  established {}/{}  legit {}/{}\n",
-                   now.seconds, tx, rx, g.established_passed, g.established_sent, g.legit_completed,
-                   g.legit_attempts);
+        fmt::print(
+            "{:5.1f} s  sent {:6.2f} Mpps  came back {:6.2f} Mpps  established {}/{}  legit "
+            "{}/{}\n",
+            now.seconds, tx, rx, g.established_passed, g.established_sent, g.legit_completed,
+            g.legit_attempts);
         std::fflush(stdout);
         return;
     }
     if (!terminal_) {
-        fmt::print("{:5.1f} s  rx {:6.2f} Mpps  tx {:6.2f}  drop {:5.2f}  table {}/{}  new {:5.2f} M/s"
-                   "  evicted {:5.2f} M/s  legit {}/{}\n",
-                   now.seconds, rx, tx, dropped, now.table_entries, table_max, inserted, evicted,
-                   g.legit_completed, g.legit_attempts);
+        fmt::print(
+            "{:5.1f} s  rx {:6.2f} Mpps  tx {:6.2f}  drop {:5.2f}  table {}/{}  new {:5.2f} M/s"
+            "  evicted {:5.2f} M/s  legit {}/{}\n",
+            now.seconds, rx, tx, dropped, now.table_entries, table_max, inserted, evicted,
+            g.legit_completed, g.legit_attempts);
         std::fflush(stdout);
         return;
     }
@@ -107,20 +111,24 @@ std::string summary(const Result& r) {
     out << fmt::format("\nsluice-flood: {:.1f} s, {} worker{}, {}, {}\n", seconds, r.workers,
                        r.workers == 1 ? "" : "s", r.mode, r.cpu);
     if (!r.in_process) {
-        line("sent", fmt::format("{} packets, {:.3f} Mpps", r.total.tx_packets,
-                                 rate(r.begin.packets.tx_packets, r.end.packets.tx_packets, seconds) / 1e6));
+        line(
+            "sent",
+            fmt::format("{} packets, {:.3f} Mpps", r.total.tx_packets,
+                        rate(r.begin.packets.tx_packets, r.end.packets.tx_packets, seconds) / 1e6));
         line("came back", fmt::format("{} packets", r.total.rx_packets));
         connections();
         return out.str();
     }
-    line("throughput", fmt::format("{:.2f} Mpps in all, {:.1f} ns a packet and worker, generator included",
-                                   mpps(r), ns_per_packet(r)));
-    line("table", fmt::format("{} of {} entries at the most ({:.1f} %), policy {}, {:.0f} MiB on {} pages",
-                              r.table_peak, r.table_max, percent(r.table_peak, r.table_max), r.policy,
-                              static_cast<double>(r.table_bytes) / 1048576, r.pages));
-    line("connections", fmt::format("{} opened, {} evicted, {} expired, {} ended",
-                                    r.end.conntrack.opened, r.end.conntrack.early_drop,
-                                    r.end.conntrack.expired, r.end.conntrack.deleted));
+    line("throughput",
+         fmt::format("{:.2f} Mpps in all, {:.1f} ns a packet and worker, generator included",
+                     mpps(r), ns_per_packet(r)));
+    line("table",
+         fmt::format("{} of {} entries at the most ({:.1f} %), policy {}, {:.0f} MiB on {} pages",
+                     r.table_peak, r.table_max, percent(r.table_peak, r.table_max), r.policy,
+                     static_cast<double>(r.table_bytes) / 1048576, r.pages));
+    line("connections",
+         fmt::format("{} opened, {} evicted, {} expired, {} ended", r.end.conntrack.opened,
+                     r.end.conntrack.early_drop, r.end.conntrack.expired, r.end.conntrack.deleted));
     connections();
     out << "  packets\n";
     out << fmt::format("    {:<24}{:>14}\n", "in", r.total.rx_packets);
@@ -131,8 +139,7 @@ std::string summary(const Result& r) {
         if (r.total.drops[i] != 0)
             out << fmt::format("    {:<24}{:>14}  {}\n", fmt::format("drop {}", ct::kDrops[i].name),
                                r.total.drops[i], ct::kDrops[i].help);
-    if (r.total.held() != 0)
-        out << fmt::format("    {:<24}{:>14}\n", "held", r.total.held());
+    if (r.total.held() != 0) out << fmt::format("    {:<24}{:>14}\n", "held", r.total.held());
     out << fmt::format("    in {} made = out {} drops{}: {}\n", "+", "+",
                        r.total.held() != 0 ? " + held" : "",
                        r.total.balanced() ? "balanced" : "NOT BALANCED");
@@ -149,40 +156,39 @@ std::string json(const Result& r) {
     for (std::size_t i = 1; i < ct::kDropCount; ++i)
         if (r.total.drops[i] != 0) drops[std::string{ct::kDrops[i].name}] = r.total.drops[i];
     const GeneratorTotals& g = r.generators;
-    const nlohmann::ordered_json doc{
-        {"seconds", r.end.seconds - r.begin.seconds},
-        {"workers", r.workers},
-        {"mode", r.mode},
-        {"cpu", r.cpu},
-        {"policy", r.policy},
-        {"rx_packets", r.total.rx_packets},
-        {"tx_packets", r.total.tx_packets},
-        {"local_made", r.total.local_made},
-        {"held", r.total.held()},
-        {"drops", drops},
-        {"balanced", !r.in_process || r.total.balanced()},
-        {"buffers_returned", r.buffers_returned},
-        {"mpps", mpps(r)},
-        {"ns_per_packet", ns_per_packet(r)},
-        {"worker_busy", r.worker_busy},
-        {"table_max", r.table_max},
-        {"table_entries", r.end.table_entries},
-        {"table_peak", r.table_peak},
-        {"inserts", r.end.conntrack.opened},
-        {"early_drops", r.end.conntrack.early_drop},
-        {"assured_evicted", r.end.conntrack.assured_evicted},
-        {"flood_sent", g.flood_sent},
-        {"flood_passed", g.flood_passed},
-        {"established_before", r.established_before},
-        {"established_lost", r.established_lost},
-        {"established_sent", g.established_sent},
-        {"established_passed", g.established_passed},
-        {"legit_attempts", g.legit_attempts},
-        {"legit_established", g.legit_established},
-        {"legit_completed", g.legit_completed},
-        {"rss_bytes", r.rss_bytes},
-        {"table_bytes", r.table_bytes},
-        {"pages", r.pages}};
+    const nlohmann::ordered_json doc{{"seconds", r.end.seconds - r.begin.seconds},
+                                     {"workers", r.workers},
+                                     {"mode", r.mode},
+                                     {"cpu", r.cpu},
+                                     {"policy", r.policy},
+                                     {"rx_packets", r.total.rx_packets},
+                                     {"tx_packets", r.total.tx_packets},
+                                     {"local_made", r.total.local_made},
+                                     {"held", r.total.held()},
+                                     {"drops", drops},
+                                     {"balanced", !r.in_process || r.total.balanced()},
+                                     {"buffers_returned", r.buffers_returned},
+                                     {"mpps", mpps(r)},
+                                     {"ns_per_packet", ns_per_packet(r)},
+                                     {"worker_busy", r.worker_busy},
+                                     {"table_max", r.table_max},
+                                     {"table_entries", r.end.table_entries},
+                                     {"table_peak", r.table_peak},
+                                     {"inserts", r.end.conntrack.opened},
+                                     {"early_drops", r.end.conntrack.early_drop},
+                                     {"assured_evicted", r.end.conntrack.assured_evicted},
+                                     {"flood_sent", g.flood_sent},
+                                     {"flood_passed", g.flood_passed},
+                                     {"established_before", r.established_before},
+                                     {"established_lost", r.established_lost},
+                                     {"established_sent", g.established_sent},
+                                     {"established_passed", g.established_passed},
+                                     {"legit_attempts", g.legit_attempts},
+                                     {"legit_established", g.legit_established},
+                                     {"legit_completed", g.legit_completed},
+                                     {"rss_bytes", r.rss_bytes},
+                                     {"table_bytes", r.table_bytes},
+                                     {"pages", r.pages}};
     return doc.dump(2) + "\n";
 }
 

@@ -39,22 +39,22 @@ struct Sample {
 };
 
 struct Result {
-    Sample begin;             ///< when the flood began: everything is set up
-    Sample end;               ///< when it ended
-    Totals total;             ///< everything, set-up and drain included, at rest
+    Sample begin;                ///< when the flood began: everything is set up
+    Sample end;                  ///< when it ended
+    Totals total;                ///< everything, set-up and drain included, at rest
     GeneratorTotals generators;  ///< likewise
     std::uint32_t table_max = 0;
     std::uint32_t table_peak = 0;  ///< most entries in any sample
     std::uint64_t established_before = 0;
     std::uint64_t established_lost = 0;  ///< of those, no longer the same connection at the end
     std::uint32_t workers = 0;
-    double worker_busy = 0;   ///< share of the run's turns that had a packet
+    double worker_busy = 0;  ///< share of the run's turns that had a packet
     std::uint64_t rss_bytes = 0;
     std::uint64_t table_bytes = 0;
-    std::string pages;        ///< of the table
+    std::string pages;  ///< of the table
     std::string policy;
     std::string cpu;
-    std::string mode;         ///< "in-process" or the devices
+    std::string mode;  ///< "in-process" or the devices
     /// The dataplane ran in this process: its books and its table are known.
     bool in_process = false;
     bool buffers_returned = false;  ///< every mbuf is back in its pool (invariant I7)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ct/conntrack.hpp"
+
 #include "tests/ct/packets.hpp"
 
 #include <gtest/gtest.h>
@@ -99,7 +100,7 @@ TEST(Conntrack, TracksIpv6AndIcmpQueries) {
     Tuple echo = tuple4(ipproto::kIcmp, kClient, 77, kServer, 0);
     echo.dport = icmp_type_code(8, 0);
     Packet request = packet(echo);
-    request.icmp_type_ = 8;
+    request.message_type = 8;
     Packet answer = packet(reply_of(echo));
     ASSERT_TRUE(track(ct, 0, request, kStart));
     ASSERT_TRUE(track(ct, 0, answer, kStart));
@@ -292,7 +293,8 @@ TEST(Conntrack, VictimIsFoundBehindAnyNumberOfPromotedConnections) {
     constexpr std::uint16_t kAssured = 5000;
     Conntrack ct{settings(kAssured + 100), 1, 1};
     for (std::uint16_t i = 0; i < kAssured; ++i) establish(ct, flow(i), kStart);
-    for (int turn = 0; turn < kAssured / 16; ++turn) ct.expire(0, kStart);  // as a worker's loop does
+    for (int turn = 0; turn < kAssured / 16; ++turn)
+        ct.expire(0, kStart);  // as a worker's loop does
     for (std::uint16_t i = kAssured; i < kAssured + 200; ++i) {
         Packet p = syn(flow(i));
         EXPECT_TRUE(track(ct, 0, p, kStart)) << i;

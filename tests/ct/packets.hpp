@@ -12,13 +12,14 @@
 namespace ct::test {
 
 /// 192.0.2.0/24 and the like: an IPv4 address from a host-order number.
-inline Addr v4(std::uint32_t host) { return Addr::v4(Be32::from_host(host)); }
+inline Addr v4(std::uint32_t host) {
+    return Addr::v4(Be32::from_host(host));
+}
 
 inline Addr v6(std::uint64_t low) {
     Addr a;
     a.bytes = {0x20, 0x01, 0x0d, 0xb8};
-    for (std::size_t i = 0; i < 8; ++i)
-        a.bytes[15 - i] = static_cast<std::uint8_t>(low >> (8 * i));
+    for (std::size_t i = 0; i < 8; ++i) a.bytes[15 - i] = static_cast<std::uint8_t>(low >> (8 * i));
     return a;
 }
 
@@ -67,11 +68,15 @@ inline Packet tcp(const Tuple& t, std::uint8_t flags, std::uint32_t seq = 0,
     return p;
 }
 
-inline Packet syn(const Tuple& t) { return tcp(t, tcpflag::kSyn, 1000); }
+inline Packet syn(const Tuple& t) {
+    return tcp(t, tcpflag::kSyn, 1000);
+}
 inline Packet syn_ack(const Tuple& original) {
     return tcp(reply_of(original), tcpflag::kSyn | tcpflag::kAck, 5000, 1001);
 }
-inline Packet ack(const Tuple& original) { return tcp(original, tcpflag::kAck, 1001, 5001); }
+inline Packet ack(const Tuple& original) {
+    return tcp(original, tcpflag::kAck, 1001, 5001);
+}
 
 /// Takes one packet through the tracker as the pipeline does without rules and NAT. True if it may
 /// go on.
@@ -87,8 +92,10 @@ inline bool track(Conntrack& ct, WorkerId w, Packet& p, Nanos now) {
             ct.abandon(w, p);
             p.drop = Drop::CtClash;
             return false;
-        case Conntrack::Confirmation::Refused: return false;
-        default: return true;
+        case Conntrack::Confirmation::Refused:
+            return false;
+        default:
+            return true;
     }
 }
 

@@ -38,7 +38,8 @@ struct Storm {
         const bool nated = (p.tuple.sport.host() & 1) != 0;
         if (nated) p.reply.dst = v4(kExternal);
         for (int tries = 0; tries < 20; ++tries) {
-            if (nated) p.reply.dport = Be16::from_host(static_cast<std::uint16_t>(1024 + rng() % 64));
+            if (nated)
+                p.reply.dport = Be16::from_host(static_cast<std::uint16_t>(1024 + rng() % 64));
             const auto c = ct.confirm(w, p, t);
             if (c != Conntrack::Confirmation::ReplyTaken) return;
         }
@@ -53,16 +54,24 @@ struct Storm {
             const std::uint8_t proto = rng() % 2 == 0 ? ipproto::kTcp : ipproto::kUdp;
             const Tuple t4 = tuple4(proto, kClient, port, kServer, 80);
             switch (rng() % 5) {
-                case 0: b.push_back(tcp(t4, tcpflag::kSyn, 1000)); break;
-                case 1: b.push_back(tcp(reply_of(t4), tcpflag::kSyn | tcpflag::kAck, 5000, 1001)); break;
-                case 2: b.push_back(tcp(t4, tcpflag::kAck, 1001, 5001)); break;
+                case 0:
+                    b.push_back(tcp(t4, tcpflag::kSyn, 1000));
+                    break;
+                case 1:
+                    b.push_back(tcp(reply_of(t4), tcpflag::kSyn | tcpflag::kAck, 5000, 1001));
+                    break;
+                case 2:
+                    b.push_back(tcp(t4, tcpflag::kAck, 1001, 5001));
+                    break;
                 case 3: {  // the answer to some mapping
                     Tuple mapped = tuple4(proto, kServer, 80, kExternal,
                                           static_cast<std::uint16_t>(1024 + rng() % 64));
                     b.push_back(tcp(mapped, tcpflag::kAck, 5001, 1001));
                     break;
                 }
-                default: b.push_back(tcp(t4, rng() % 8 == 0 ? tcpflag::kRst : tcpflag::kAck, 1001, 5001));
+                default:
+                    b.push_back(
+                        tcp(t4, rng() % 8 == 0 ? tcpflag::kRst : tcpflag::kAck, 1001, 5001));
             }
         }
         ct.lookup(w, b, t);
@@ -127,9 +136,15 @@ void storm(Overflow policy) {
     EXPECT_EQ(storm.ct.check_invariants(), "");
 }
 
-TEST(Stress, BooksBalanceAndInvariantsHoldWhereTheOldestGoes) { storm(Overflow::EmbryonicOldest); }
-TEST(Stress, BooksBalanceAndInvariantsHoldWhereLinuxEvicts) { storm(Overflow::Linux); }
-TEST(Stress, BooksBalanceAndInvariantsHoldWhereNewcomersAreDropped) { storm(Overflow::Drop); }
+TEST(Stress, BooksBalanceAndInvariantsHoldWhereTheOldestGoes) {
+    storm(Overflow::EmbryonicOldest);
+}
+TEST(Stress, BooksBalanceAndInvariantsHoldWhereLinuxEvicts) {
+    storm(Overflow::Linux);
+}
+TEST(Stress, BooksBalanceAndInvariantsHoldWhereNewcomersAreDropped) {
+    storm(Overflow::Drop);
+}
 
 // Two threads see the first packet of the same flows at the same moment: one entry each, both
 // packets belong to it.

@@ -17,7 +17,8 @@ namespace {
 TEST(Hash, IsTheSameForATupleAndItsAnswer) {
     const HashKey key = HashKey::from_seed(7);
     for (std::uint32_t i = 0; i < 1000; ++i) {
-        Tuple t4 = tuple4(ipproto::kTcp, kClient + i * 7919, static_cast<std::uint16_t>(i), kServer, 80);
+        Tuple t4 =
+            tuple4(ipproto::kTcp, kClient + i * 7919, static_cast<std::uint16_t>(i), kServer, 80);
         t4.zone = static_cast<std::uint16_t>(i % 3);
         Tuple t6 = t4;
         t6.family = Family::Ipv6;
@@ -55,8 +56,7 @@ TEST(Hash, SpreadsNeighbouringTuplesEvenly) {
     constexpr std::uint32_t kTuples = 65'536;
     std::vector<double> load(kBuckets);
     for (std::uint32_t i = 0; i < kTuples; ++i) {
-        const Tuple t =
-            tuple4(ipproto::kTcp, kClient, static_cast<std::uint16_t>(i), kServer, 80);
+        const Tuple t = tuple4(ipproto::kTcp, kClient, static_cast<std::uint16_t>(i), kServer, 80);
         load[hash(key, t) >> 54] += 1;
     }
 
@@ -82,7 +82,8 @@ TEST(Pool, HandsOutEachEntryOnceAndTakesItBack) {
 
 TEST(Pool, OfASmallTableStrandsNothingInCaches) {
     Pool pool{7, 4, Pages::Normal};
-    for (int i = 0; i < 7; ++i) EXPECT_NE(pool.take(static_cast<std::uint32_t>(i) % 4), Pool::kNone);
+    for (int i = 0; i < 7; ++i)
+        EXPECT_NE(pool.take(static_cast<std::uint32_t>(i) % 4), Pool::kNone);
     EXPECT_EQ(pool.take(3), Pool::kNone);
     pool.give(0, 3);
     EXPECT_EQ(pool.take(3), 3U);

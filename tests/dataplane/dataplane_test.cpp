@@ -178,7 +178,7 @@ TEST_F(DataplaneOverRings, TellsTheSenderBehindNatThatTheTtlHasEnded) {
     p.data = error.data();
     p.length = static_cast<std::uint32_t>(error.size());
     ASSERT_EQ(ct::parse(p, {}), Drop::None);
-    EXPECT_EQ(p.icmp_type_, ct::icmp::kTimeExceeded);
+    EXPECT_EQ(p.message_type, ct::icmp::kTimeExceeded);
     EXPECT_EQ(p.tuple.dst, addr("192.0.2.7"));
     EXPECT_EQ(p.inner.src, addr("192.0.2.7")) << "as the sender made it";
     EXPECT_EQ(dataplane_.conntrack().count(), 0U) << "it opened nothing";

@@ -231,8 +231,8 @@ TEST_F(Forwarding, NoRouteTellsTheSender) {
     const auto errors = packets();
     ASSERT_EQ(errors.size(), 1U);
     EXPECT_EQ(errors[0].packet.drop, Drop::None);
-    EXPECT_EQ(errors[0].packet.icmp_type_, 3);
-    EXPECT_EQ(errors[0].packet.icmp_code_, 0);
+    EXPECT_EQ(errors[0].packet.message_type, 3);
+    EXPECT_EQ(errors[0].packet.message_code, 0);
     EXPECT_EQ(errors[0].packet.tuple.src, addr("192.0.2.1"));
     EXPECT_EQ(errors[0].packet.tuple.dst, addr("192.0.2.7"));
     EXPECT_EQ((Bytes{errors[0].frame.begin() + 42, errors[0].frame.end()}),
@@ -256,8 +256,8 @@ TEST_F(Forwarding, LastHopEndsHereAndTellsTheSender) {
 
     const auto errors = packets();
     ASSERT_EQ(errors.size(), 3U);
-    EXPECT_EQ(errors[0].packet.icmp_type_, 11);
-    EXPECT_EQ(errors[2].packet.icmp_type_, 3);
+    EXPECT_EQ(errors[0].packet.message_type, 11);
+    EXPECT_EQ(errors[2].packet.message_type, 3);
     EXPECT_EQ(errors[2].packet.tuple.src, addr("2001:db8:1::1"));
 }
 
@@ -320,7 +320,7 @@ TEST_F(Forwarding, RejectAnswersWithAResetOrPortUnreachable) {
         if (tcp)
             EXPECT_EQ(answers[0].packet.tuple.src, addr("203.0.113.5")) << "in the server's name";
         else
-            EXPECT_EQ(answers[0].packet.icmp_code_, 3);
+            EXPECT_EQ(answers[0].packet.message_code, 3);
     }
 }
 
@@ -447,7 +447,7 @@ TEST_F(Forwarding, Ipv6NeighbourIsSolicited) {
 
     const auto questions = frames();
     ASSERT_EQ(questions.size(), 1U);
-    EXPECT_EQ(questions[0].packet.icmp_type_, ct::icmpv6::kNeighbourSolicitation);
+    EXPECT_EQ(questions[0].packet.message_type, ct::icmpv6::kNeighbourSolicitation);
     EXPECT_EQ(questions[0].packet.tuple.src, addr("2001:db8:2::1"));
 
     Bytes advert(1514);
@@ -473,8 +473,8 @@ TEST_F(Forwarding, SilentNeighbourIsGivenUpAndTheSenderTold) {
     EXPECT_EQ(questions, 3U);
     const auto errors = packets();
     ASSERT_EQ(errors.size(), 1U);
-    EXPECT_EQ(errors[0].packet.icmp_type_, 3);
-    EXPECT_EQ(errors[0].packet.icmp_code_, 1);
+    EXPECT_EQ(errors[0].packet.message_type, 3);
+    EXPECT_EQ(errors[0].packet.message_code, 1);
     EXPECT_EQ(tracking_, dp::LocalPacket::Tracking::Tracked) << "NAT has rewritten what it quotes";
     EXPECT_EQ(counters_[0].totals().drops[ct::index_of(Drop::NeighbourUnreachable)], 1U);
     EXPECT_EQ(counters_[0].totals().held(), 0U);
@@ -531,7 +531,7 @@ TEST_F(Forwarding, SolicitationForAnOwnAddressIsAnswered) {
 
     const auto answers = frames();
     ASSERT_EQ(answers.size(), 1U);
-    EXPECT_EQ(answers[0].packet.icmp_type_, ct::icmpv6::kNeighbourAdvertisement);
+    EXPECT_EQ(answers[0].packet.message_type, ct::icmpv6::kNeighbourAdvertisement);
     EXPECT_EQ(answers[0].packet.tuple.dst, addr("fe80::7"));
     EXPECT_EQ(answers[0].frame[0], 0x02);
     EXPECT_EQ(forward().neighbours().list().size(), 1U);
@@ -551,8 +551,8 @@ TEST_F(Forwarding, OwnAddressAnswersEcho) {
     const auto replies = packets();
     ASSERT_EQ(replies.size(), 2U);
     EXPECT_EQ(replies[0].packet.tuple.src, addr("198.51.100.1"));
-    EXPECT_EQ(replies[0].packet.icmp_type_, 0);
-    EXPECT_EQ(replies[1].packet.icmp_type_, 129);
+    EXPECT_EQ(replies[0].packet.message_type, 0);
+    EXPECT_EQ(replies[1].packet.message_type, 129);
     EXPECT_EQ(replies[1].port, kLan);
     EXPECT_EQ(tracking_, dp::LocalPacket::Tracking::Tracked);
 }
@@ -612,8 +612,8 @@ TEST_F(Forwarding, ClosedPortsAnswerAsHostsDo) {
     const auto answers = packets();
     ASSERT_EQ(answers.size(), 3U);
     EXPECT_EQ(answers[0].packet.tcp_flags, ct::tcpflag::kRst | ct::tcpflag::kAck);
-    EXPECT_EQ(answers[1].packet.icmp_code_, 3);
-    EXPECT_EQ(answers[2].packet.icmp_code_, 2);
+    EXPECT_EQ(answers[1].packet.message_code, 3);
+    EXPECT_EQ(answers[2].packet.message_code, 2);
 }
 
 TEST_F(Forwarding, BroadcastToAClosedPortIsNotAnswered) {

@@ -22,7 +22,8 @@ using Frame = std::vector<std::uint8_t>;
 /// `loses` says so.
 class Wire {
 public:
-    explicit Wire(const Plan& plan) : generator{plan, FrameMaker{kMac, kMac}, FrameMaker{kMac, kMac}} {}
+    explicit Wire(const Plan& plan)
+        : generator{plan, FrameMaker{kMac, kMac}, FrameMaker{kMac, kMac}} {}
 
     void run(ct::Nanos length) {
         for (const ct::Nanos end = now + length; now < end; now += kMillisecond / 10) {

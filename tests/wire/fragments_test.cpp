@@ -148,7 +148,7 @@ TEST_F(Fragments, OfAnEchoGetIdentifierAndType) {
     ASSERT_EQ(send(parts[1]), Disposition::Go);
 
     EXPECT_EQ(last().tuple, first);
-    EXPECT_EQ(last().icmp_type_, 8);
+    EXPECT_EQ(last().message_type, 8);
 }
 
 TEST_F(Fragments, OfOtherIdsProtocolsAddressesAndZonesAreOthers) {

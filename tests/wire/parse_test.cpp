@@ -329,7 +329,7 @@ TEST(ParseIcmp, PutsIdentifierTypeAndCodeIntoTheTuple) {
     EXPECT_EQ(p.tuple.sport.host(), 0x1234);
     EXPECT_EQ(ct::icmp_type(p.tuple.dport), 8);
     EXPECT_EQ(ct::icmp_code(p.tuple.dport), 0);
-    EXPECT_EQ(p.icmp_type_, 8);
+    EXPECT_EQ(p.message_type, 8);
     EXPECT_EQ(p.payload_offset, p.l4_offset + 8);
     EXPECT_FALSE(p.icmp_error);
 }
