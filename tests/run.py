@@ -125,7 +125,10 @@ def configure(folder, options):
 def run_pass(one, folder, werror):
     """Builds and runs a pass; returns its (passed, failed, skipped)."""
     print(f"\n== {one.name}: {folder.name}", flush=True)
-    if not configure(folder, [*one.setup, f"-Dwerror={werror}"]):
+    # Instrumented code makes g++ 12 warn of uninitialised values that are none (its manual says so
+    # of -fsanitize): warnings are errors where there is no sanitizer.
+    strict = werror if one.env is not SANITIZERS else "false"
+    if not configure(folder, [*one.setup, f"-Dwerror={strict}"]):
         return 0, 1, 0
     # A changed option is applied by ninja; introspection must see its outcome.
     if run(["ninja", "-C", folder, "build.ninja"], stdout=subprocess.DEVNULL) != 0:
