@@ -525,7 +525,10 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
                 const ConnHandle under_original =
                     d.holder(b1, t1, p.original, ticks, Pool::kNone).conn;
                 const ConnHandle under_reply = d.holder(b2, t2, p.reply, ticks, Pool::kNone).conn;
-                check(under_original == p.conn && under_reply == p.conn,
+                // Another thread may have claimed it already; then it waits for these locks.
+                const Meta after = Meta::unpack(h.meta.load(std::memory_order_acquire));
+                check(after.life == life::kDying ||
+                          (under_original == p.conn && under_reply == p.conn),
                       "I3: both tuples of a linked entry are its own");
             }
         }
