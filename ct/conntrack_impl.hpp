@@ -44,14 +44,6 @@ struct CounterBlock {
 /// Why an entry ends.
 enum class End : std::uint8_t { Expired, Evicted, Deleted };
 
-/// The key of a tuple as an entry stores it.
-struct Key {
-    std::uint64_t addrs = 0;  ///< IPv4
-    std::array<std::uint64_t, 4> addrs6{};
-    std::uint32_t ports = 0;
-    std::uint32_t kind = 0;  ///< zone, protocol and the kIpv6 bit of HotLine::kind
-};
-
 /// Everything of an entry that a reader wants, read consistently.
 struct EntryCopy {
     Meta meta;
@@ -62,39 +54,56 @@ struct EntryCopy {
     Ticks born = 0;
 };
 
+/// An entry that holds the tuple which was looked for.
+struct Match {
+    ConnHandle conn;
+    Dir dir = Dir::Original;
+    std::uint8_t fixed_bits = 0;
+    std::uint16_t status = 0;  ///< ct::status bits
+    std::uint32_t mark = 0;
+};
+
 /// The status bits (ct::status) of an entry with these words.
-[[nodiscard]] constexpr std::uint16_t status_of(const Meta& m, std::uint8_t fixed_bits) noexcept {
-    const auto bit = [](bool set, std::uint16_t mask) {
-        return static_cast<std::uint16_t>(set ? mask : 0);
-    };
-    const int s = bit(m.life == life::kLinked || m.life == life::kDying, status::kConfirmed) |
-                  bit(m.seen_reply, status::kSeenReply) | bit(m.assured, status::kAssured) |
-                  bit(m.life == life::kDying, status::kDying) |
-                  bit(m.fixed_timeout, status::kFixedTimeout) |
-                  bit(m.nat_clash, status::kNatClash) |
-                  bit((fixed_bits & fixed::kExpected) != 0, status::kExpected) |
-                  bit((fixed_bits & fixed::kSrcNat) != 0, status::kSrcNat) |
-                  bit((fixed_bits & fixed::kDstNat) != 0, status::kDstNat);
-    return static_cast<std::uint16_t>(s);
+[[nodiscard]] constexpr std::uint16_t status_of(Meta m, std::uint8_t fixed_bits) noexcept {
+    return static_cast<std::uint16_t>(m.status() | (fixed_bits & fixed::kStatusMask));
 }
 
 /// Who has a tuple.
 struct Holder {
     ConnHandle conn;
     bool expired = false;  ///< its time is up: it has to go before the tuple is used again
+};
 
-    [[nodiscard]] bool live() const noexcept { return conn.valid() && !expired; }
+/// Where in the index an entry stands: under its original (1) and its reply tuple (2).
+struct Places {
+    std::uint32_t b1 = 0;  ///< buckets
+    std::uint32_t b2 = 0;
+    std::uint16_t t1 = 0;  ///< tags
+    std::uint16_t t2 = 0;
+};
+
+/// What came of an attempt to link an entry.
+struct Attempt {
+    enum class Outcome : std::uint8_t {
+        Linked,
+        Lost,        ///< `holder` has the original tuple
+        ReplyTaken,  ///< `holder` has the reply tuple
+        Expired,     ///< `holder` has one of them, and its time is up
+        Full,        ///< no room in `full_bucket`
+    };
+    Outcome outcome = Outcome::Full;
+    ConnHandle holder;
+    std::uint32_t full_bucket = 0;
 };
 
 struct Conntrack::Impl {
     static constexpr std::size_t kMaxBurst = 64;
-    /// Victims at hand, two bursts of them: those of the next burst are being loaded while those of
-    /// this one are used. A power of two.
-    static constexpr std::uint32_t kStash = 128;
-    static constexpr std::uint32_t kStashAhead = 64;
-    /// A deadline is moved only when it changes by this much: a flow's packets then mostly leave
-    /// the entry's first line unwritten and shared. A quarter of a second.
-    static constexpr std::int32_t kRefreshTicks = kTicksPerSecond / 4;
+    /// Victims at hand: at least what one burst can need. A power of two.
+    static constexpr std::uint32_t kVictims = 64;
+    /// Connections to come whose lines are being loaded while one is opened: four or five lines
+    /// each, so that the fill buffers of a core suffice for them.
+    static constexpr std::uint32_t kVictimsAhead = 4;
+    static constexpr std::uint32_t kEntriesAhead = 4;
 
     /// What belongs to one worker. Nobody else writes it; counters and the ring are read by others.
     struct alignas(kCacheLine) Worker {
@@ -104,12 +113,12 @@ struct Conntrack::Impl {
         CounterBlock counters;
         /// Embryonic entries that this worker confirmed, less those that it promoted or ended.
         alignas(kCacheLine) std::atomic<std::int64_t> embryonic{0};
-        std::uint32_t opens_until_recount = 0;     ///< of the embryonic sum
-        bool over_budget = false;                  ///< as of the last recount
-        std::array<ConnHandle, kStash> victims{};  ///< at positions modulo kStash
-        std::uint32_t victim_next = 0;             ///< position of the oldest
+        std::uint32_t opens_until_recount = 0;        ///< of the embryonic sum
+        bool over_budget = false;                     ///< as of the last recount
+        std::array<YoungRecord, kVictims> victims{};  ///< at positions modulo kVictims
+        std::uint32_t victim_next = 0;                ///< position of the oldest
         std::uint32_t victim_end = 0;
-        std::uint32_t victim_loaded = 0;  ///< up to here the buckets are being loaded as well
+        std::uint32_t victim_loaded = 0;  ///< up to here their lines are on the way
         std::uint32_t sweep_at = 0;       ///< next index of the sweep
         Nanos sweep_time = 0;             ///< when the sweep got there
         YoungRing young;
@@ -119,28 +128,60 @@ struct Conntrack::Impl {
     Impl(const Settings& s, WorkerId worker_count, std::uint64_t seed);
 
     // ---- conntrack.cpp
-    [[nodiscard]] static Key key_of(const Tuple& t) noexcept;
-    [[nodiscard]] std::optional<Dir> match(std::uint32_t index, const Key& k) const noexcept;
+    [[nodiscard]] bool same_addrs6(std::uint32_t index, const Tuple& t, Dir dir) const noexcept;
+    /// Which of entry `index`'s tuples `t` is, if it is one; `k` is its key.
+    [[nodiscard]] std::optional<Dir> match(std::uint32_t index, const Tuple& t,
+                                           TupleKey k) const noexcept;
+    /// Whether entry `index` is linked, not expired and holds `t`, whose key is `k`.
+    [[nodiscard]] bool examine(std::uint32_t index, const Tuple& t, TupleKey k, Ticks now,
+                               Match& out) const noexcept;
     /// Reads an entry of the life that `accept(Meta)` approves. False if it is not or no longer so.
     template <class Accept>
     bool read(std::uint32_t index, EntryCopy& out, Accept&& accept) const noexcept;
-    /// Finds the linked, unexpired entry that holds `t`. Fills `out`, `dir` and returns its handle.
-    ConnHandle find(const Tuple& t, std::uint64_t h, Ticks now, EntryCopy& out, Dir& dir,
-                    std::uint64_t& restarts) const noexcept;
-    /// Makes connection `h` the packet's.
-    static void adopt(Packet& p, ConnHandle h, std::uint16_t status, Dir dir) noexcept;
+    /// Finds the linked, unexpired entry that holds `t`, whose hash is `h`.
+    [[nodiscard]] bool find(const Tuple& t, std::uint64_t h, Ticks now, Match& out,
+                            std::uint64_t& restarts) const noexcept;
+    /// Makes `m` the packet's connection. False if it has ended since.
+    bool adopt(Packet& p, const Match& m) const noexcept;
+    void lookup_burst(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
     bool lookup_one(Worker& w, Packet& p, Ticks now) noexcept;
+    /// True if what lookup() saw still stands: no entry has p's tuple, nor the mirror image.
+    [[nodiscard]] bool still_absent(const Packet& p) const noexcept {
+        return p.absent &&
+               index.bucket(index.bucket_of(p.hash)).seq.load(std::memory_order_acquire) ==
+                   p.absent_seq;
+    }
+    bool update_data(Packet& p, Ticks ticks) noexcept;
     void update_one(WorkerId w, Packet& p, Nanos now) noexcept;
     /// Brings a deadline later than `limit` down to it.
     void cut_deadline(ConnHandle h, Ticks limit) noexcept;
-    void promote(const EntryCopy& e, ConnHandle h) noexcept;
-    void write_entry(std::uint32_t index, const Packet& p, const proto::Verdict& v, Nanos now,
-                     const SideLines& side) noexcept;
-    void store_reply(std::uint32_t index, const Packet& p) noexcept;
+    void promote(ConnHandle h, std::uint8_t fixed_bits) noexcept;
+    /// Fills a free entry for p, whose packet opens the connection; unconfirmed from here on.
+    void write_entry(std::uint32_t index, Packet& p, Nanos now) noexcept;
+    void store_tuple(std::uint32_t index, const Tuple& t, Dir dir) noexcept;
+    void complete_entry(const Packet& p, const Places& at, std::uint8_t fixed_bits) noexcept;
+    bool link_absent(Worker& me, Packet& p, Ticks ticks) noexcept;
+    [[nodiscard]] Confirmation link(WorkerId w, Packet& p, Nanos now) noexcept;
+    [[nodiscard]] Attempt try_link(Packet& p, const Places& at, bool mirror, Ticks ticks) noexcept;
+    bool join(WorkerId w, Packet& p, Nanos now) noexcept;
+    void abandon(WorkerId w, Packet& p) noexcept;
+    [[nodiscard]] Places places_of(std::uint64_t original, std::uint64_t reply) const noexcept {
+        return {index.bucket_of(original), index.bucket_of(reply), index.tag_of(original),
+                index.tag_of(reply)};
+    }
+    void enlist(Worker& me, ConnHandle h, const Places& at, Ticks ticks) noexcept;
     /// Under the bucket's lock: the linked entry other than `self` that holds `t`, or none.
     [[nodiscard]] Holder holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t, Ticks now,
                                 std::uint32_t self) const noexcept;
-    [[nodiscard]] bool lock_side(std::uint32_t index, std::uint16_t generation) const noexcept;
+    /// True if a packet of this protocol works on the trackers' line or the books.
+    [[nodiscard]] bool uses_side(std::uint8_t protocol) const noexcept {
+        return proto::needs_side(protocol) || keeps_books();
+    }
+    /// True if entries that are made now have books.
+    [[nodiscard]] bool keeps_books() const noexcept { return settings.acct || settings.timestamp; }
+    /// Starts to load the lines that a newcomer in entry `index` will write.
+    void prefetch_entry(std::uint32_t index) const noexcept;
+    [[nodiscard]] bool lock_side(ConnHandle h, std::uint8_t at = life::kLinked) const noexcept;
     void unlock_side(std::uint32_t index) const noexcept;
 
     // ---- overflow.cpp
@@ -150,14 +191,15 @@ struct Conntrack::Impl {
     bool evict_oldest(WorkerId w, Nanos now) noexcept;
     bool evict_as_linux(WorkerId w, std::uint64_t h, Nanos now) noexcept;
     bool evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos now) noexcept;
-    /// Fills up the victims at hand from the oldest records of a ring, and starts to load their
-    /// entries.
-    void stash_victims(Worker& me, YoungRing& from) noexcept;
-    /// Starts to load the buckets of victims whose entries have come.
-    void load_victim_buckets(Worker& me) noexcept;
+    /// Takes victims at hand from the oldest records of a ring. False if there is none.
+    bool stash_victims(Worker& me, YoungRing& from) noexcept;
+    /// Starts to load every line that the eviction of a victim some evictions ahead, and the
+    /// newcomer that takes over its entry, will write.
+    void load_victim(Worker& me) noexcept;
     /// Drops records at hand that are stale, so that an eviction finds a victim first.
     void trim_young(WorkerId w) noexcept;
-    void push_young(Worker& w, ConnHandle h, Ticks now) noexcept;
+    /// Makes room in a ring that stale records crowd.
+    void turn_over(YoungRing& ring, Ticks now) noexcept;
     /// Claims an entry for its end: linked to dying, if it is still the life of `h` and, unless
     /// `assured_too`, not assured.
     bool claim(ConnHandle h, bool assured_too) noexcept;
@@ -169,8 +211,9 @@ struct Conntrack::Impl {
     void sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept;
 
     // ---- control.cpp
-    void fill_snapshot(std::uint32_t index, const EntryCopy& e, Ticks now,
-                       Snapshot& out) const noexcept;
+    /// `at`: kDying if the caller has claimed the entry, else kLinked.
+    void fill_snapshot(std::uint32_t index, const EntryCopy& e, Ticks now, Snapshot& out,
+                       std::uint8_t at = life::kLinked) const noexcept;
     /// Whether an event tells the protocol's state; an UPDATE does where that has changed.
     enum class Tells : std::uint8_t { State, Rest };
     void emit(WorkerId w, EventType type, std::uint32_t index, Nanos now,
@@ -190,43 +233,58 @@ struct Conntrack::Impl {
     std::atomic<int> listeners{0};
 };
 
+/// Takes the side lock of the entry that `h` names, if it is at that point of its life: linked, or
+/// dying if the caller is the one who claimed it. False if it is not.
+///
+/// An entry ends without this lock, so a holder may be left over from a former life: it looks at
+/// `meta` after it has the lock, and touches nothing if the entry has ended. Whoever fills the
+/// entry for its next life looks at the lock after it was claimed. These accesses are sequentially
+/// consistent: either the holder sees the claim, or the other sees the lock, and waits.
+[[gnu::always_inline]] inline bool Conntrack::Impl::lock_side(ConnHandle h,
+                                                              std::uint8_t at) const noexcept {
+    std::atomic<std::uint32_t>& lock = pool.side(h.index).lock;
+    for (std::uint32_t free = 0;
+         !lock.compare_exchange_weak(free, 1, std::memory_order_seq_cst, std::memory_order_relaxed);
+         free = 0)
+        spin_pause();
+    const Meta m{pool.hot(h.index).meta.load(std::memory_order_seq_cst)};
+    if (m.generation() == h.generation && m.life() == at) [[likely]]
+        return true;
+    unlock_side(h.index);
+    return false;
+}
+
+[[gnu::always_inline]] inline void Conntrack::Impl::unlock_side(std::uint32_t i) const noexcept {
+    pool.side(i).lock.store(0, std::memory_order_release);
+}
+
 template <class Accept>
 bool Conntrack::Impl::read(std::uint32_t i, EntryCopy& out, Accept&& accept) const noexcept {
     const HotLine& h = pool.hot(i);
-    out.meta = Meta::unpack(h.meta.load(std::memory_order_acquire));
+    out.meta = Meta{h.meta.load(std::memory_order_acquire)};
     if (!accept(out.meta)) return false;
 
-    const std::uint32_t kind = h.kind.load(std::memory_order_acquire);
-    out.fixed_bits = static_cast<std::uint8_t>(kind >> 24);
-    const auto put = [&](Tuple& t, std::uint64_t addrs, std::uint32_t ports, std::size_t word6) {
-        t = Tuple{};
-        if ((out.fixed_bits & fixed::kIpv6) != 0) {
-            const Addrs6& a = pool.addrs6(i);
-            std::array<std::uint64_t, 4> w{};
-            for (std::size_t k = 0; k < 4; ++k)
-                w[k] = a.words[word6 + k].load(std::memory_order_acquire);
-            std::memcpy(t.src.bytes.data(), &w[0], 16);
-            std::memcpy(t.dst.bytes.data(), &w[2], 16);
-            t.family = Family::Ipv6;
-        } else {
-            t.src = Addr::v4(Be32::from_raw(static_cast<std::uint32_t>(addrs)));
-            t.dst = Addr::v4(Be32::from_raw(static_cast<std::uint32_t>(addrs >> 32)));
-            t.family = Family::Ipv4;
-        }
-        t.sport = Be16::from_raw(static_cast<std::uint16_t>(ports));
-        t.dport = Be16::from_raw(static_cast<std::uint16_t>(ports >> 16));
-        t.zone = static_cast<std::uint16_t>(kind);
-        t.proto = static_cast<std::uint8_t>(kind >> 16);
+    const auto tuple = [](const auto& addrs, const auto& rest) {
+        return TupleKey{addrs.load(std::memory_order_acquire), rest.load(std::memory_order_acquire)}
+            .tuple();
     };
-    put(out.original, h.original_addrs.load(std::memory_order_acquire),
-        h.original_ports.load(std::memory_order_acquire), 0);
-    put(out.reply, h.reply_addrs.load(std::memory_order_acquire),
-        h.reply_ports.load(std::memory_order_acquire), 4);
+    out.original = tuple(h.original_addrs, h.original_rest);
+    out.reply = tuple(h.reply_addrs, h.reply_rest);
+    if (out.original.family == Family::Ipv6) {
+        std::array<std::uint64_t, 8> w;
+        for (std::size_t k = 0; k < w.size(); ++k)
+            w[k] = pool.addrs6(i).words[k].load(std::memory_order_acquire);
+        std::memcpy(out.original.src.bytes.data(), &w[0], 16);
+        std::memcpy(out.original.dst.bytes.data(), &w[2], 16);
+        std::memcpy(out.reply.src.bytes.data(), &w[4], 16);
+        std::memcpy(out.reply.dst.bytes.data(), &w[6], 16);
+    }
+    out.fixed_bits = h.fixed.load(std::memory_order_acquire);
     out.mark = h.mark.load(std::memory_order_acquire);
     out.born = h.born.load(std::memory_order_acquire);
 
-    const Meta after = Meta::unpack(h.meta.load(std::memory_order_acquire));
-    return after.generation == out.meta.generation && accept(after);
+    const Meta after{h.meta.load(std::memory_order_acquire)};
+    return after.generation() == out.meta.generation() && accept(after);
 }
 
 }  // namespace ct

@@ -89,8 +89,8 @@ Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t 
       index{log2_buckets_for(s.max), Pages::Huge1G},
       worker_count{packet_workers} {
     // One more for control. It opens nothing, so its ring of young entries stays empty.
-    // Room for every entry there can be, and as much again for stale records: see push_young().
-    const std::size_t young = 2 * std::size_t{s.max} + Pool::kBatch;
+    // Room for every entry there can be, and half as much for stale records: see push_young().
+    const std::size_t young = std::size_t{s.max} + s.max / 2 + Pool::kBatch;
     for (WorkerId w = 0; w <= packet_workers; ++w)
         workers.push_back(std::make_unique<Worker>(w < packet_workers ? young : 1, kEventCapacity));
 }
@@ -125,33 +125,34 @@ Counters Conntrack::counters() const noexcept {
 
 MemoryReport Conntrack::memory() const {
     const Impl& d = *impl_;
-    const std::size_t rings =
-        d.worker_count * d.workers[0]->young.capacity() * sizeof(std::uint64_t);
+    std::size_t rings = 0;
+    for (const auto& w : d.workers) rings += w->young.bytes();
     return {name_of(std::max(d.pool.pages(), d.index.pages())),
             d.pool.bytes() + d.index.bytes() + rings};
 }
 
-void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks now,
-                                    Snapshot& out) const noexcept {
+void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks now, Snapshot& out,
+                                    std::uint8_t at) const noexcept {
     out.original = e.original;
     out.reply = e.reply;
-    out.state = e.meta.state;
-    out.handle = {i, e.meta.generation};
+    out.state = e.meta.state();
+    out.handle = {i, e.meta.generation()};
     out.id = id_of(out.handle);
     out.mark = e.mark;
-    const std::int32_t left = ticks_between(now, e.meta.deadline);
+    const std::int32_t left = ticks_between(now, e.meta.deadline());
     out.timeout_s = left > 0 ? static_cast<std::uint32_t>(left) / kTicksPerSecond : 0;
     out.status = status_of(e.meta, e.fixed_bits);
 
-    out.has_counters = settings.acct;
-    out.has_timestamp = settings.timestamp;
+    const bool books = (e.fixed_bits & fixed::kBooks) != 0;
+    out.has_counters = settings.acct && books;
+    out.has_timestamp = settings.timestamp && books;
     out.start = 0;
     out.stop = 0;
-    if (!settings.acct && !settings.timestamp) return;
-    if (!lock_side(i, e.meta.generation)) return;
+    if (!books) return;
+    if (!lock_side(out.handle, at)) return;
     const SideLines& s = pool.side(i);
-    out.packets = {s.original_packets, s.reply_packets};
-    out.bytes = {s.original_bytes, s.reply_bytes};
+    out.packets = s.packets;
+    out.bytes = s.bytes;
     out.start = s.start_ns;
     unlock_side(i);
 }
@@ -161,7 +162,7 @@ bool Conntrack::snapshot(std::uint32_t i, Nanos now, Snapshot& out) const noexce
     const Ticks ticks = to_ticks(now);
     EntryCopy e;
     const auto live = [&](const Meta& m) {
-        return m.life == life::kLinked && ticks_between(ticks, m.deadline) > 0;
+        return m.life() == life::kLinked && ticks_between(ticks, m.deadline()) > 0;
     };
     if (!d.read(i, e, live)) return false;
     d.fill_snapshot(i, e, ticks, out);
@@ -171,25 +172,24 @@ bool Conntrack::snapshot(std::uint32_t i, Nanos now, Snapshot& out) const noexce
 void Conntrack::Impl::emit(WorkerId w, EventType type, std::uint32_t i, Nanos now,
                            Tells tells) noexcept {
     EntryCopy e;
-    if (!read(i, e, [](const Meta& m) { return m.life != life::kFree; })) return;
+    if (!read(i, e, [](const Meta& m) { return m.life() != life::kFree; })) return;
     Event event;
     event.type = type;
     event.when = now;
-    fill_snapshot(i, e, to_ticks(now), event.conn);
-    if (type == EventType::Destroy) event.conn.stop = now;
+    const bool ends = type == EventType::Destroy;
+    fill_snapshot(i, e, to_ticks(now), event.conn, ends ? life::kDying : life::kLinked);
+    if (ends) event.conn.stop = now;
     if (tells == Tells::Rest) event.conn.state = 0;
     workers[w]->events.push(event);
 }
 
 std::optional<Snapshot> Conntrack::find(const Tuple& t, Nanos now) {
     const Impl& d = *impl_;
-    EntryCopy e;
-    Dir dir = Dir::Original;
+    Match m;
     std::uint64_t restarts = 0;
-    const ConnHandle h = d.find(t, hash(d.key, t), to_ticks(now), e, dir, restarts);
-    if (!h.valid()) return {};
     Snapshot out;
-    d.fill_snapshot(h.index, e, to_ticks(now), out);
+    if (!d.find(t, hash(d.key, t), to_ticks(now), m, restarts)) return {};
+    if (!snapshot(m.conn.index, now, out) || out.handle != m.conn) return {};
     return out;
 }
 
@@ -201,8 +201,8 @@ bool Conntrack::erase(ConnHandle h, Nanos now) {
 bool Conntrack::set_mark(ConnHandle h, std::uint32_t mark, Nanos now) {
     const std::lock_guard guard{impl_->control_mutex};
     HotLine& hot = impl_->pool.hot(h.index);
-    const Meta m = Meta::unpack(hot.meta.load(std::memory_order_acquire));
-    if (m.generation != h.generation || m.life != life::kLinked) return false;
+    const Meta m{hot.meta.load(std::memory_order_acquire)};
+    if (m.generation() != h.generation || m.life() != life::kLinked) return false;
     hot.mark.store(mark, std::memory_order_release);
     if (impl_->listening())
         impl_->emit(impl_->worker_count, EventType::Update, h.index, now, Impl::Tells::Rest);
@@ -212,8 +212,8 @@ bool Conntrack::set_mark(ConnHandle h, std::uint32_t mark, Nanos now) {
 std::uint32_t Conntrack::flush(Nanos now) {
     std::uint32_t ended = 0;
     for (std::uint32_t i = 0; i < capacity(); ++i) {
-        const Meta m = Meta::unpack(impl_->pool.hot(i).meta.load(std::memory_order_acquire));
-        if (m.life == life::kLinked && erase({i, m.generation}, now)) ++ended;
+        const Meta m{impl_->pool.hot(i).meta.load(std::memory_order_acquire)};
+        if (m.life() == life::kLinked && erase({i, m.generation()}, now)) ++ended;
     }
     return ended;
 }
@@ -222,10 +222,10 @@ std::uint32_t Conntrack::flush_port(PortId out_port, Nanos now) {
     std::uint32_t ended = 0;
     for (std::uint32_t i = 0; i < capacity(); ++i) {
         const HotLine& h = impl_->pool.hot(i);
-        const Meta m = Meta::unpack(h.meta.load(std::memory_order_acquire));
-        if (m.life != life::kLinked) continue;
+        const Meta m{h.meta.load(std::memory_order_acquire)};
+        if (m.life() != life::kLinked) continue;
         if (h.out_port.load(std::memory_order_acquire) != out_port) continue;
-        if (erase({i, m.generation}, now)) ++ended;
+        if (erase({i, m.generation()}, now)) ++ended;
     }
     return ended;
 }
@@ -263,17 +263,17 @@ std::string Conntrack::check_invariants() const {
     const auto slots_of = [&](std::uint32_t i, const Meta& m, std::uint32_t bucket) {
         unsigned n = 0;
         d.index.visit(bucket, [&](std::uint16_t, Ref r, bool, std::uint8_t) {
-            if (r == Ref::make(i, m.generation)) ++n;
+            if (r == Ref::make(i, m.generation())) ++n;
         });
         return n;
     };
 
     for (std::uint32_t i = 0; i < d.pool.capacity(); ++i) {
         EntryCopy e;
-        if (!d.read(i, e, [](const Meta& m) { return m.life != life::kFree; })) continue;
-        if (e.meta.life != life::kLinked) return "I1: neither free nor linked at rest" + at(i);
+        if (!d.read(i, e, [](const Meta& m) { return m.life() != life::kFree; })) continue;
+        if (e.meta.life() != life::kLinked) return "I1: neither free nor linked at rest" + at(i);
         ++linked;
-        if (!e.meta.assured) ++embryonic;
+        if (!e.meta.assured()) ++embryonic;
         const bool mirror = (e.fixed_bits & fixed::kMirror) != 0;
         const HotLine& h = d.pool.hot(i);
         const std::uint32_t b1 = h.original_bucket.load();

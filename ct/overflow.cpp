@@ -33,11 +33,12 @@ bool Conntrack::Impl::claim(ConnHandle h, bool assured_too) noexcept {
     std::atomic<std::uint64_t>& meta = pool.hot(h.index).meta;
     std::uint64_t word = meta.load(std::memory_order_acquire);
     for (;;) {
-        Meta m = Meta::unpack(word);
-        if (m.generation != h.generation || m.life != life::kLinked) return false;
-        if (m.assured && !assured_too) return false;
-        m.life = life::kDying;
-        if (meta.compare_exchange_weak(word, m.pack(), std::memory_order_acq_rel,
+        Meta m{word};
+        if (m.generation() != h.generation || m.life() != life::kLinked) return false;
+        if (m.assured() && !assured_too) return false;
+        m.set_life(life::kDying);
+        // Sequentially consistent for lock_side().
+        if (meta.compare_exchange_weak(word, m.word(), std::memory_order_seq_cst,
                                        std::memory_order_acquire))
             return true;
     }
@@ -46,7 +47,7 @@ bool Conntrack::Impl::claim(ConnHandle h, bool assured_too) noexcept {
 void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexcept {
     Worker& me = *workers[w];
     HotLine& hot = pool.hot(h.index);
-    const Meta m = Meta::unpack(hot.meta.load(std::memory_order_acquire));
+    const Meta m{hot.meta.load(std::memory_order_acquire)};
     const Ref ref = Ref::make(h.index, h.generation);
     const auto unlink = [&](std::uint32_t bucket, std::uint16_t tag) {
         index.lock(bucket);
@@ -57,18 +58,17 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
     // One bucket after the other: a lookup that still finds the entry sees that it is dying.
     unlink(hot.original_bucket.load(std::memory_order_acquire),
            hot.original_tag.load(std::memory_order_acquire));
-    const auto bits = static_cast<std::uint8_t>(hot.kind.load(std::memory_order_acquire) >> 24);
-    if ((bits & fixed::kMirror) == 0)
+    if ((hot.fixed.load(std::memory_order_acquire) & fixed::kMirror) == 0)
         unlink(hot.reply_bucket.load(std::memory_order_acquire),
                hot.reply_tag.load(std::memory_order_acquire));
 
     if constexpr (kChecks >= 1) {
-        check(m.life == life::kDying && m.generation == h.generation,
+        check(m.life() == life::kDying && m.generation() == h.generation,
               "I1: who ends it has claimed it");
-        check(why != End::Evicted || !m.assured, "I5: an assured entry is not evicted");
+        check(why != End::Evicted || !m.assured(), "I5: an assured entry is not evicted");
     }
     if (listening()) emit(w, EventType::Destroy, h.index, now);
-    if (!m.assured)
+    if (!m.assured())
         me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
                            std::memory_order_relaxed);
     switch (why) {
@@ -80,12 +80,11 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
             break;
         case End::Evicted:
             me.counters.early_drop.add();
-            if (m.assured) me.counters.assured_evicted.add();
+            if (m.assured()) me.counters.assured_evicted.add();
             break;
     }
-    Meta freed;
-    freed.generation = static_cast<std::uint16_t>(h.generation + 1);
-    hot.meta.store(freed.pack(), std::memory_order_release);
+    const Meta freed = Meta::free(static_cast<std::uint16_t>(h.generation + 1));
+    hot.meta.store(freed.word(), std::memory_order_release);
     pool.give(w, h.index);
 }
 
@@ -95,68 +94,61 @@ bool Conntrack::Impl::end(WorkerId w, ConnHandle h, End why, bool assured_too, N
     return true;
 }
 
-void Conntrack::Impl::push_young(Worker& w, ConnHandle h, Ticks now) noexcept {
-    // Promoted and ended entries leave stale records, which only go when they come to the head. If
-    // a long-lived entry keeps them from it until they fill half of the room that is theirs, each
-    // push turns a few of the oldest over: stale ones go, live ones start again at the end.
-    if (w.young.size() > w.young.capacity() / 4 * 3) {
-        std::array<ConnHandle, 4> oldest;
-        const std::size_t n = w.young.pop(oldest);
-        for (std::size_t k = 0; k < n; ++k) {
-            const Meta m =
-                Meta::unpack(pool.hot(oldest[k].index).meta.load(std::memory_order_acquire));
-            const bool live = m.generation == oldest[k].generation && m.life == life::kLinked &&
-                              !m.assured && ticks_between(now, m.deadline) > 0;
-            if (live) w.young.push(oldest[k]);
-        }
-    }
-    // A full ring only means that this entry cannot be evicted; it still expires.
-    w.young.push(h);
-}
-
-void Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
-    std::array<ConnHandle, kStashAhead> oldest;
-    const std::uint32_t have = me.victim_end - me.victim_next;
-    if (have >= kStashAhead) return;
-    const std::size_t n = from.pop({oldest.data(), kStashAhead - have});
+// Promoted and ended entries leave stale records, which only go when they come to the head. If a
+// long-lived entry keeps them from it until they fill most of the room that is theirs, each push
+// turns a few of the oldest over: stale ones go, live ones start again at the end.
+void Conntrack::Impl::turn_over(YoungRing& ring, Ticks now) noexcept {
+    std::array<YoungRecord, 4> oldest;
+    const std::size_t n = ring.pop(oldest);
     for (std::size_t k = 0; k < n; ++k) {
-        me.victims[me.victim_end++ % kStash] = oldest[k];
-        // The newcomer takes over the victim's entry, so all of its lines will be written.
-        prefetch_write(&pool.hot(oldest[k].index));
-        prefetch_write(&pool.side(oldest[k].index));
-        prefetch_write(&pool.side(oldest[k].index).reply_packets);
+        const Meta m{pool.hot(oldest[k].index).meta.load(std::memory_order_acquire)};
+        const bool live = m.generation() == oldest[k].generation && m.life() == life::kLinked &&
+                          !m.assured() && !m.expired(now);
+        if (live) ring.push(oldest[k]);
     }
 }
 
-void Conntrack::Impl::load_victim_buckets(Worker& me) noexcept {
+bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
+    std::array<YoungRecord, kVictims / 2> oldest;
+    const std::uint32_t room = kVictims - (me.victim_end - me.victim_next);
+    const std::size_t n = from.pop({oldest.data(), std::min<std::size_t>(oldest.size(), room)});
+    for (std::size_t k = 0; k < n; ++k) me.victims[me.victim_end++ % kVictims] = oldest[k];
+    return n != 0;
+}
+
+void Conntrack::Impl::load_victim(Worker& me) noexcept {
     // Some may have been used before their time.
-    if (me.victim_loaded - me.victim_next > kStash) me.victim_loaded = me.victim_next;
-    for (; me.victim_loaded != me.victim_end; ++me.victim_loaded) {
-        const HotLine& h = pool.hot(me.victims[me.victim_loaded % kStash].index);
-        prefetch_write(&index.bucket(h.original_bucket.load(std::memory_order_relaxed)));
-        prefetch_write(&index.bucket(h.reply_bucket.load(std::memory_order_relaxed)));
-    }
+    if (me.victim_loaded - me.victim_next > kVictims) me.victim_loaded = me.victim_next;
+    if (me.victim_loaded - me.victim_next >= kVictimsAhead) return;
+    if (me.victim_loaded == me.victim_end && !stash_victims(me, me.young)) return;
+    const YoungRecord& r = me.victims[me.victim_loaded++ % kVictims];
+    prefetch_write(&index.bucket(r.original_bucket));
+    if (r.reply_bucket != r.original_bucket) prefetch_write(&index.bucket(r.reply_bucket));
+    prefetch_entry(r.index);
 }
 
 void Conntrack::Impl::trim_young(WorkerId w) noexcept {
     Worker& me = *workers[w];
     for (; me.victim_next != me.victim_end; ++me.victim_next) {
-        const ConnHandle h = me.victims[me.victim_next % kStash];
-        const Meta m = Meta::unpack(pool.hot(h.index).meta.load(std::memory_order_acquire));
-        if (m.generation == h.generation && m.life == life::kLinked && !m.assured) return;
+        const ConnHandle h = me.victims[me.victim_next % kVictims].conn();
+        const Meta m{pool.hot(h.index).meta.load(std::memory_order_acquire)};
+        if (m.generation() == h.generation && m.life() == life::kLinked && !m.assured()) return;
     }
     stash_victims(me, me.young);
 }
 
 bool Conntrack::Impl::evict_oldest(WorkerId w, Nanos now) noexcept {
     Worker& me = *workers[w];
-    for (int tries = 0; tries < kEvictTries; ++tries) {
-        if (me.victim_next == me.victim_end) stash_victims(me, me.young);
+    const auto any_victim = [&] {
+        if (me.victim_next != me.victim_end || stash_victims(me, me.young)) return true;
         // In want: whoever has candidates can spare some.
-        for (WorkerId other = 0; me.victim_next == me.victim_end && other < worker_count; ++other)
-            if (other != w) stash_victims(me, workers[other]->young);
-        if (me.victim_next == me.victim_end) return false;
-        const ConnHandle victim = me.victims[me.victim_next++ % kStash];
+        for (WorkerId other = 0; other < worker_count; ++other)
+            if (other != w && stash_victims(me, workers[other]->young)) return true;
+        return false;
+    };
+    for (int tries = 0; tries < kEvictTries && any_victim(); ++tries) {
+        const ConnHandle victim = me.victims[me.victim_next++ % kVictims].conn();
+        load_victim(me);
         if (end(w, victim, End::Evicted, false, now)) return true;
     }
     return false;
@@ -169,9 +161,9 @@ bool Conntrack::Impl::evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos no
     index.visit(bucket, [&](std::uint16_t, Ref r, bool assured, std::uint8_t born) {
         const int age = static_cast<std::uint8_t>(age_now - born);
         if (assured || age <= oldest_age) return;
-        const Meta m = Meta::unpack(pool.hot(r.index()).meta.load(std::memory_order_acquire));
-        if (m.life != life::kLinked || !r.may_be(m.generation) || m.assured) return;
-        oldest = {r.index(), m.generation};
+        const Meta m{pool.hot(r.index()).meta.load(std::memory_order_acquire)};
+        if (m.life() != life::kLinked || !r.may_be(m.generation()) || m.assured()) return;
+        oldest = {r.index(), m.generation()};
         oldest_age = age;
     });
     return oldest.valid() && end(w, oldest, End::Evicted, false, now);
@@ -199,15 +191,16 @@ bool Conntrack::Impl::evict_as_linux(WorkerId w, std::uint64_t h, Nanos now) noe
         for (std::uint64_t b = first; b < first + count; ++b) {
             std::array<ConnHandle, Bucket::kSlots*(Index::kMaxChain + 1)> victims;
             std::size_t n = 0;
-            index.visit(static_cast<std::uint32_t>(b), [&](std::uint16_t tag, Ref r, bool assured,
-                                                           std::uint8_t) {
-                const std::uint64_t leading = b << 16 | tag;
-                if (finer && leading >> (physical + 16 - bits) != virtual_bucket) return;
-                if (assured || n == victims.size()) return;
-                const Meta m =
-                    Meta::unpack(pool.hot(r.index()).meta.load(std::memory_order_acquire));
-                if (r.may_be(m.generation)) victims[n++] = {r.index(), m.generation};
-            });
+            index.visit(static_cast<std::uint32_t>(b),
+                        [&](std::uint16_t tag, Ref r, bool assured, std::uint8_t) {
+                            const std::uint64_t leading = b << 16 | tag;
+                            if (finer && leading >> (physical + 16 - bits) != virtual_bucket)
+                                return;
+                            if (assured || n == victims.size()) return;
+                            const Meta m{pool.hot(r.index()).meta.load(std::memory_order_acquire)};
+                            if (r.may_be(m.generation()))
+                                victims[n++] = {r.index(), m.generation()};
+                        });
             for (std::size_t v = 0; v < n; ++v) any |= end(w, victims[v], End::Evicted, false, now);
         }
         if (any) return true;
@@ -233,7 +226,11 @@ std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexce
     const bool oldest_goes = settings.overflow == Overflow::EmbryonicOldest;
     if (oldest_goes && over_embryonic_budget(me)) evict_oldest(w, now);
     std::uint32_t i = pool.take(w);
-    if (i != Pool::kNone) return i;
+    if (i != Pool::kNone) {
+        if (const std::uint32_t next = pool.peek(w, kEntriesAhead); next != Pool::kNone)
+            prefetch_entry(next);
+        return i;
+    }
 
     const bool evicted =
         oldest_goes ? evict_oldest(w, now)
@@ -258,13 +255,13 @@ void Conntrack::Impl::sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept {
         me.sweep_at = i + 1 == capacity ? 0 : i + 1;
         std::atomic<std::uint64_t>& meta = pool.hot(i).meta;
         std::uint64_t word = meta.load(std::memory_order_acquire);
-        Meta m = Meta::unpack(word);
-        if (m.life != life::kLinked || ticks_between(ticks, m.deadline) > 0) continue;
-        m.life = life::kDying;
+        Meta m{word};
+        if (m.life() != life::kLinked || ticks_between(ticks, m.deadline()) > 0) continue;
+        m.set_life(life::kDying);
         // Only if nobody refreshed it in between.
-        if (meta.compare_exchange_strong(word, m.pack(), std::memory_order_acq_rel,
+        if (meta.compare_exchange_strong(word, m.word(), std::memory_order_seq_cst,
                                          std::memory_order_acquire))
-            finish(w, {i, m.generation}, End::Expired, now);
+            finish(w, {i, m.generation()}, End::Expired, now);
     }
 }
 
@@ -294,13 +291,13 @@ Nanos Conntrack::expire_among(WorkerId w, std::uint32_t first, std::uint32_t cou
     const std::uint32_t stop = first + std::min(count, capacity - std::min(capacity, first));
     std::int32_t soonest = std::numeric_limits<std::int32_t>::max();
     for (std::uint32_t i = first; i < stop; ++i) {
-        const Meta m = Meta::unpack(d.pool.hot(i).meta.load(std::memory_order_acquire));
-        if (m.life != life::kLinked) continue;
-        const std::int32_t left = ticks_between(ticks, m.deadline);
+        const Meta m{d.pool.hot(i).meta.load(std::memory_order_acquire)};
+        if (m.life() != life::kLinked) continue;
+        const std::int32_t left = ticks_between(ticks, m.deadline());
         if (left > 0)
             soonest = std::min(soonest, left);
         else
-            d.end(w, {i, m.generation}, End::Expired, true, now);
+            d.end(w, {i, m.generation()}, End::Expired, true, now);
     }
     if (soonest == std::numeric_limits<std::int32_t>::max())
         return std::numeric_limits<Nanos>::max();

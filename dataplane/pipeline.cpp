@@ -25,7 +25,7 @@ bool concerns_conntrack(const Packet& p) noexcept {
 
 /// Where the packet goes once DNAT has had its say: the real endpoint on the far side.
 const ct::Addr& destination_of(const Packet& p) noexcept {
-    if (!p.conn.valid()) return p.tuple.dst;
+    if (!p.conn.valid() || p.mirrored) return p.tuple.dst;
     return p.dir == ct::Dir::Original ? p.reply.src : p.original.src;
 }
 

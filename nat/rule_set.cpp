@@ -74,7 +74,7 @@ PacketView wire_view(const ct::Packet& p) noexcept {
 
 PacketView forward_view(const ct::Packet& p) noexcept {
     PacketView v = wire_view(p);
-    if (!p.conn.valid()) return v;
+    if (!p.conn.valid() || p.mirrored) return v;
 
     // The endpoints that take part are the two tuples' sources: each is its own endpoint's true
     // address, whichever side of the NAT the packet is on.

@@ -2,18 +2,25 @@
 //
 // An entry of the table: one connection, both directions.
 //
-// Layout. Three cache lines, in two arrays that share an index, and a fourth for IPv6:
+// Layout. Three cache lines side by side, and a fourth for IPv6 in an array of its own:
 //
-//   HotLine   64 B   what a lookup needs: the word `meta`, both keys, zone, protocol, mark
-//   SideLines 128 B  two lines: window tracking and counters, one line a direction, so that two
-//                    cores that serve the two directions do not write the same line to account
+//   HotLine   64 B   what a lookup needs: the word `meta`, both keys, the mark, and what it takes
+//                    to unlink the entry
+//   SideLines 128 B  two lines: what the trackers know of both directions' windows, and the books
+//                    (counters, labels), which are touched only where somebody asked for them
 //   Addrs6    64 B   the four IPv6 addresses; touched by IPv6 entries only, so that IPv6 costs one
 //                    line more, known at the same time, and IPv4 nothing
 //
+// Both windows stand in one line because a segment changes both: it moves its sender's edge and
+// acknowledges the receiver's. In lines of their own they would cost every segment a line more, and
+// save none where two cores serve the two directions. The three lines are neighbours so that a
+// packet touches one page: where the host of a virtual machine has small pages, an address
+// translation costs as much as a line (bench/table_pages).
+//
 // Synchronisation. `meta` is the entry's truth: generation, deadline, protocol state and the status
 // bits that change. It changes by compare-and-swap only, so whoever changes it has seen the
-// generation that he meant. The side lines are under SideLines::lock, a word that carries the
-// generation too: who locks it for a life that is over is told so. The key fields are written only
+// generation that he meant. The side lines are under SideLines::lock; who takes it for a life that
+// is over finds that out once he has it (Impl::lock_side). The key fields are written only
 // while the entry is in nobody's hands (after the generation went up, before it is linked) and read
 // with acquire loads between two loads of `meta`: if the generation is the same in both, what was
 // read in between belongs to that life. On x86-64 every one of those loads is a plain mov.
@@ -30,39 +37,8 @@
 
 namespace ct {
 
-/// The fields of `HotLine::meta`, unpacked.
-struct Meta {
-    std::uint16_t generation = 0;
-    Ticks deadline = 0;      ///< when the entry expires
-    std::uint8_t state = 0;  ///< TcpState, SctpState, or 0; 4 bits
-    std::uint8_t life = 0;   ///< Life; 2 bits
-    bool seen_reply = false;
-    bool assured = false;
-    bool fixed_timeout = false;  ///< the deadline is not refreshed
-    bool nat_clash = false;      ///< never becomes assured (semantics.md 2.5)
-
-    [[nodiscard]] static constexpr Meta unpack(std::uint64_t w) noexcept {
-        Meta m;
-        m.generation = static_cast<std::uint16_t>(w);
-        m.deadline = static_cast<Ticks>(w >> 16);
-        m.state = static_cast<std::uint8_t>(w >> 48 & 0xf);
-        m.life = static_cast<std::uint8_t>(w >> 52 & 0x3);
-        m.seen_reply = (w >> 54 & 1) != 0;
-        m.assured = (w >> 55 & 1) != 0;
-        m.fixed_timeout = (w >> 56 & 1) != 0;
-        m.nat_clash = (w >> 57 & 1) != 0;
-        return m;
-    }
-    [[nodiscard]] constexpr std::uint64_t pack() const noexcept {
-        return std::uint64_t{generation} | std::uint64_t{deadline} << 16 |
-               std::uint64_t{state} << 48 | std::uint64_t{life} << 52 |
-               std::uint64_t{seen_reply} << 54 | std::uint64_t{assured} << 55 |
-               std::uint64_t{fixed_timeout} << 56 | std::uint64_t{nat_clash} << 57;
-    }
-    friend constexpr bool operator==(const Meta&, const Meta&) noexcept = default;
-};
-
-/// Where an entry is in its life; invariant I1 of the architecture.
+/// Where an entry is in its life; invariant I1 of the architecture. Bit 1 is set where it is
+/// confirmed.
 namespace life {
 inline constexpr std::uint8_t kFree = 0;         ///< in a free list
 inline constexpr std::uint8_t kUnconfirmed = 1;  ///< being made by one worker; in no bucket
@@ -70,33 +46,128 @@ inline constexpr std::uint8_t kLinked = 2;       ///< found by lookups
 inline constexpr std::uint8_t kDying = 3;        ///< one thread is unlinking it
 }  // namespace life
 
+/// The word `HotLine::meta`:
+///
+///   0-15 generation | 16-47 deadline | 48-51 state | 52-53 life | 54 seen_reply | 55 assured
+///   62 nat_clash | 63 fixed_timeout
+///
+/// The flags stand where two shifts make ct::status bits of them.
+class Meta {
+public:
+    constexpr Meta() noexcept = default;
+    explicit constexpr Meta(std::uint64_t word) noexcept : word_{word} {}
+    /// A free entry of this generation.
+    [[nodiscard]] static constexpr Meta free(std::uint16_t generation) noexcept {
+        return Meta{generation};
+    }
+    /// A linked TCP connection that is established, replied to and assured.
+    [[nodiscard]] static constexpr Meta established(std::uint16_t generation) noexcept {
+        Meta m = free(generation);
+        m.set_life(life::kLinked);
+        m.set_state(static_cast<std::uint8_t>(TcpState::Established));
+        m.word_ |= kSeenReply | kAssured;
+        return m;
+    }
+    [[nodiscard]] constexpr std::uint64_t word() const noexcept { return word_; }
+
+    [[nodiscard]] constexpr std::uint16_t generation() const noexcept {
+        return static_cast<std::uint16_t>(word_);
+    }
+    /// When the entry expires.
+    [[nodiscard]] constexpr Ticks deadline() const noexcept {
+        return static_cast<Ticks>(word_ >> kDeadlineShift);
+    }
+    /// TcpState, SctpState, or 0.
+    [[nodiscard]] constexpr std::uint8_t state() const noexcept {
+        return static_cast<std::uint8_t>(word_ >> kStateShift & 0xf);
+    }
+    [[nodiscard]] constexpr std::uint8_t life() const noexcept {
+        return static_cast<std::uint8_t>(word_ >> kLifeShift & 0x3);
+    }
+    [[nodiscard]] constexpr bool seen_reply() const noexcept { return (word_ & kSeenReply) != 0; }
+    [[nodiscard]] constexpr bool assured() const noexcept { return (word_ & kAssured) != 0; }
+    /// The deadline is not refreshed.
+    [[nodiscard]] constexpr bool fixed_timeout() const noexcept {
+        return (word_ & kFixedTimeout) != 0;
+    }
+    /// Never becomes assured (semantics.md 2.5).
+    [[nodiscard]] constexpr bool nat_clash() const noexcept { return (word_ & kNatClash) != 0; }
+
+    constexpr void set_deadline(Ticks t) noexcept {
+        word_ = (word_ & ~(std::uint64_t{0xffff'ffff} << kDeadlineShift)) | std::uint64_t{t}
+                                                                                << kDeadlineShift;
+    }
+    constexpr void set_state(std::uint8_t s) noexcept {
+        word_ = (word_ & ~(std::uint64_t{0xf} << kStateShift)) | std::uint64_t{s & 0xfU}
+                                                                     << kStateShift;
+    }
+    constexpr void set_life(std::uint8_t l) noexcept {
+        word_ = (word_ & ~(std::uint64_t{0x3} << kLifeShift)) | std::uint64_t{l & 0x3U}
+                                                                    << kLifeShift;
+    }
+    constexpr void set_seen_reply() noexcept { word_ |= kSeenReply; }
+    constexpr void set_assured() noexcept { word_ |= kAssured; }
+
+    /// True if both are of one life, and at the same point of it.
+    [[nodiscard]] constexpr bool same_life(Meta o) const noexcept {
+        return ((word_ ^ o.word_) & (0xffff | std::uint64_t{0x3} << kLifeShift)) == 0;
+    }
+    /// True if both agree in everything but the deadline.
+    [[nodiscard]] constexpr bool same_course(Meta o) const noexcept {
+        return ((word_ ^ o.word_) & ~(std::uint64_t{0xffff'ffff} << kDeadlineShift)) == 0;
+    }
+    [[nodiscard]] constexpr bool expired(Ticks now) const noexcept {
+        return ticks_between(now, deadline()) <= 0;
+    }
+    /// The ct::status bits that stand in this word.
+    [[nodiscard]] constexpr std::uint16_t status() const noexcept {
+        constexpr std::uint64_t kReplied =
+            status::kSeenReply | status::kAssured | status::kFixedTimeout;
+        constexpr std::uint64_t kLinkedOrDying = status::kConfirmed | status::kNatClash;
+        const std::uint64_t bits = (word_ >> 53 & kReplied) | (word_ >> 50 & kLinkedOrDying);
+        return static_cast<std::uint16_t>(bits | (life() == life::kDying ? status::kDying : 0U));
+    }
+    friend constexpr bool operator==(Meta, Meta) noexcept = default;
+
+private:
+    static constexpr unsigned kDeadlineShift = 16;
+    static constexpr unsigned kStateShift = 48;
+    static constexpr unsigned kLifeShift = 52;
+    static constexpr std::uint64_t kSeenReply = std::uint64_t{1} << 54;
+    static constexpr std::uint64_t kAssured = std::uint64_t{1} << 55;
+    static constexpr std::uint64_t kNatClash = std::uint64_t{1} << 62;
+    static constexpr std::uint64_t kFixedTimeout = std::uint64_t{1} << 63;
+
+    std::uint64_t word_ = 0;
+};
+
 /// Bits of HotLine::fixed: what is set when the entry is made and does not change in its life.
+/// Those that ct::status has too stand where it has them.
 namespace fixed {
-inline constexpr std::uint8_t kIpv6 = 1U << 0;
-inline constexpr std::uint8_t kMirror = 1U
-                                        << 1;  ///< the reply tuple is the original's mirror image
-inline constexpr std::uint8_t kExpected = 1U << 2;
-inline constexpr std::uint8_t kSrcNat = 1U << 3;
-inline constexpr std::uint8_t kDstNat = 1U << 4;
-inline constexpr std::uint8_t kZoneOriginalOnly = 1U << 5;
-inline constexpr std::uint8_t kZoneReplyOnly = 1U << 6;
+inline constexpr std::uint8_t kExpected = status::kExpected;
+inline constexpr std::uint8_t kMirror = 1U << 1;  ///< the reply is the original's mirror image
+inline constexpr std::uint8_t kBooks = 1U << 2;   ///< the second of the side lines is in use
+inline constexpr std::uint8_t kSrcNat = status::kSrcNat;
+inline constexpr std::uint8_t kDstNat = status::kDstNat;
+inline constexpr std::uint8_t kStatusMask = kExpected | kSrcNat | kDstNat;
 }  // namespace fixed
 
 /// What a lookup reads. Written by the worker that makes the entry; `meta` and `mark` by anyone.
+/// The keys are as TupleKey (ct/wire/tuple.hpp) has them.
 struct alignas(kCacheLine) HotLine {
     std::atomic<std::uint64_t> meta{0};
-    std::atomic<std::uint64_t> original_addrs{0};  ///< IPv4 source, destination << 32; as stored
+    std::atomic<std::uint64_t> original_addrs{0};
+    std::atomic<std::uint64_t> original_rest{0};
     std::atomic<std::uint64_t> reply_addrs{0};
-    std::atomic<std::uint32_t> original_ports{0};  ///< source, destination << 16; as stored
-    std::atomic<std::uint32_t> reply_ports{0};
-    std::atomic<std::uint32_t> kind{0};             ///< zone 16, proto 8, fixed 8 bits
+    std::atomic<std::uint64_t> reply_rest{0};
     std::atomic<std::uint32_t> original_bucket{0};  ///< where the slot of the original tuple is
     std::atomic<std::uint32_t> reply_bucket{0};     ///< the same of the reply tuple, unless kMirror
-    std::atomic<std::uint32_t> mark{0};
-    std::atomic<std::uint32_t> out_port{0};  ///< port it left by (masquerade)
     std::atomic<std::uint16_t> original_tag{0};
     std::atomic<std::uint16_t> reply_tag{0};
-    std::atomic<std::uint32_t> born{0};  ///< Ticks when it was made
+    std::atomic<std::uint32_t> mark{0};
+    std::atomic<std::uint32_t> born{0};      ///< Ticks when it was made
+    std::atomic<std::uint16_t> out_port{0};  ///< port it left by (masquerade)
+    std::atomic<std::uint8_t> fixed{0};
 };
 static_assert(sizeof(HotLine) == kCacheLine);
 
@@ -139,28 +210,30 @@ struct SctpPeer {
     std::uint32_t pending;  ///< what they will carry if the handshake under way completes
 };
 
-/// Counters and windows; everything but `lock` is under it.
-struct alignas(2 * kCacheLine) SideLines {
-    // Line of the original direction.
-    std::uint64_t original_packets = 0;
-    std::uint64_t original_bytes = 0;
-    union {
-        TcpWindow original_window{};
-        SctpPeer original_peer;
-    };
+/// Windows and books; everything but `lock` is under it.
+struct alignas(kCacheLine) SideLines {
+    // The trackers' line.
+    std::atomic<std::uint32_t> lock{0};  ///< 1: locked
     TcpLast last;
-    /// Generation of the life that it serves, shifted left by one; bit 0: locked.
-    std::atomic<std::uint32_t> lock{0};
-    // Line of the reply direction.
-    alignas(kCacheLine) std::uint64_t reply_packets = 0;
-    std::uint64_t reply_bytes = 0;
     union {
-        TcpWindow reply_window{};
-        SctpPeer reply_peer;
+        std::array<TcpWindow, 2> window{};  ///< by Dir
+        std::array<SctpPeer, 2> peer;
     };
+    // The books, where fixed::kBooks says so.
+    alignas(kCacheLine) std::array<std::uint64_t, 2> packets{};  ///< by Dir
+    std::array<std::uint64_t, 2> bytes{};
     std::uint64_t start_ns = 0;  ///< when the entry was made, in the pipeline's time
     std::array<std::uint64_t, 2> labels{};
+
+    [[nodiscard]] const std::uint64_t* books() const noexcept { return packets.data(); }
 };
 static_assert(sizeof(SideLines) == 2 * kCacheLine);
+
+/// One element of the pool.
+struct Entry {
+    HotLine hot;
+    SideLines side;
+};
+static_assert(sizeof(Entry) == 3 * kCacheLine);
 
 }  // namespace ct

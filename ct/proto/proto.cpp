@@ -68,6 +68,23 @@ constexpr std::array<const char*, kSctpStates> kSctpNames{
 
 }  // namespace
 
+bool admits(const Packet& p, const Settings& s) noexcept {
+    const std::uint8_t protocol = p.tuple.proto;
+    switch (protocol) {
+        case ipproto::kTcp:
+            return tcp::admits(p, s);
+        case ipproto::kSctp: {
+            SideLines scratch;
+            return sctp::open(p, scratch, s).outcome == Outcome::Accept;
+        }
+        case ipproto::kIcmp:
+        case ipproto::kIcmpv6:
+            return is_query(protocol, icmp_type(p.tuple.dport));
+        default:
+            return true;
+    }
+}
+
 Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
     const std::uint8_t protocol = p.tuple.proto;
     switch (protocol) {
@@ -75,14 +92,10 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
             return tcp::open(p, side, s);
         case ipproto::kSctp:
             return sctp::open(p, side, s);
-        case ipproto::kIcmp:
-        case ipproto::kIcmpv6:
-            if (!is_query(protocol, icmp_type(p.tuple.dport))) return kInvalid;
-            break;
         default:
-            break;
+            return admits(p, s) ? Verdict{.timeout_s = first_timeout(protocol, s.timeouts)}
+                                : kInvalid;
     }
-    return {.timeout_s = first_timeout(protocol, s.timeouts)};
 }
 
 Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {

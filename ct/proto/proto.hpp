@@ -52,6 +52,9 @@ struct View {
     return protocol == ipproto::kTcp || protocol == ipproto::kSctp;
 }
 
+/// True if open() would accept the packet: asked before an entry is taken for it.
+[[nodiscard]] bool admits(const Packet& p, const Settings& s) noexcept;
+
 /// Judges a packet that opens a connection and sets up `side` for it. Outcome is Accept or Invalid.
 /// `p` is parsed and its transport header is whole.
 [[nodiscard]] Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept;

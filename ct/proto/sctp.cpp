@@ -278,11 +278,11 @@ constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
 }  // namespace
 
 Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
-    side.original_peer = SctpPeer{.tag = 0, .pending = 0};
-    side.reply_peer = SctpPeer{.tag = 0, .pending = 0};
+    side.peer[0] = SctpPeer{.tag = 0, .pending = 0};
+    side.peer[1] = SctpPeer{.tag = 0, .pending = 0};
     Track t{.p = p,
-            .own = side.original_peer,
-            .other = side.reply_peer,
+            .own = side.peer[0],
+            .other = side.peer[1],
             .tag = packet_tag(p),
             .state = SctpState::None};
     if (!walk(t)) return kInvalid;
@@ -299,8 +299,8 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
     if (p.fragment == Fragment::Later) return v;
 
     const bool original = p.dir == Dir::Original;
-    SctpPeer& originals = view.side->original_peer;
-    SctpPeer& replies = view.side->reply_peer;
+    SctpPeer& originals = view.side->peer[0];
+    SctpPeer& replies = view.side->peer[1];
     const SctpPeer originals_before = originals;
     const SctpPeer replies_before = replies;
     Track t{.p = p,

@@ -35,7 +35,7 @@
 // Packet Filtering in IP Filter" (2001).
 #include "ct/proto/tcp.hpp"
 
-#include "ct/proto/tcp_states.hpp"
+#include "ct/proto/tcp_window.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -47,18 +47,9 @@ namespace {
 
 using namespace flag;
 
-constexpr std::uint32_t kHeaderBytes = 20;       ///< RFC 9293 3.1
-constexpr std::uint8_t kMaxScale = 14;           ///< RFC 7323 2.3
-constexpr std::uint32_t kMinAckWindow = 66'000;  ///< bytes; semantics.md 2.2
-constexpr std::uint32_t kCutFloor_s = 120;       ///< shorter deadlines are not cut (2.2)
-
-/// Sequence comparison modulo 2^32, RFC 9293 3.4.
-constexpr bool before(std::uint32_t a, std::uint32_t b) noexcept {
-    return static_cast<std::int32_t>(a - b) < 0;
-}
-constexpr bool after(std::uint32_t a, std::uint32_t b) noexcept {
-    return before(b, a);
-}
+constexpr std::uint32_t kHeaderBytes = 20;  ///< RFC 9293 3.1
+constexpr std::uint8_t kMaxScale = 14;      ///< RFC 7323 2.3
+constexpr std::uint32_t kCutFloor_s = 120;  ///< shorter deadlines are not cut (2.2)
 
 /// The segment under judgement and whom it concerns.
 struct Track {
@@ -130,25 +121,6 @@ std::uint32_t load_be32(const std::uint8_t* at) noexcept {
     std::uint32_t raw;
     std::memcpy(&raw, at, sizeof raw);
     return Be32::from_raw(raw).host();
-}
-
-/// The highest sequence number that the segment acknowledges, RFC 2018 3. Almost every segment has
-/// no options or a timestamp alone, which is answered without walking the list.
-std::uint32_t highest_sack(const Packet& p) noexcept {
-    constexpr std::uint8_t kSack = 5;
-    constexpr std::uint32_t kTimestampAlone = 0x0101080a;  // RFC 7323 appendix A
-    const auto options = options_of(p);
-    std::uint32_t highest = p.tcp_ack;
-    if (options.empty()) return highest;
-    if (options.size() == 12 && load_be32(options.data()) == kTimestampAlone) return highest;
-    for_each_option(options, [&](std::uint8_t kind, std::span<const std::uint8_t> blocks) {
-        if (kind != kSack || blocks.size() % 8 != 0) return;
-        for (; !blocks.empty(); blocks = blocks.subspan(8)) {
-            const std::uint32_t right = load_be32(&blocks[4]);
-            if (after(right, highest)) highest = right;
-        }
-    });
-    return highest;
 }
 
 /// Remembers a segment that passed without effect (semantics.md 2.1 rules 3 and 4).
@@ -252,58 +224,19 @@ bool restarts(const Track& t) noexcept {
     return opening && t.has(tcpflag::kSyn) && after(t.end, t.sender.end);
 }
 
-/// Step 5: what a segment that fits teaches about both sides.
-void learn(Track& t, std::uint32_t ack, std::uint32_t sack) noexcept {
-    TcpWindow& sender = t.sender;
-    TcpWindow& receiver = t.receiver;
-    std::uint32_t window = t.p.tcp_window;
-    if (!t.has(tcpflag::kSyn)) window <<= sender.scale;
-
-    // What was SACKed lies in the window too. Edges that run once round the circle add nothing.
-    const std::uint32_t sacked = after(sack, ack) ? sack - ack : 0;
-    sender.max_window = std::max(sender.max_window, window + sacked);
-    if (after(t.end, sender.end)) {
-        sender.end = t.end;
-        sender.flags |= kUnacknowledged;
-    }
-    if (t.has(tcpflag::kAck)) {
-        if ((sender.flags & kMaxAckSet) == 0 || after(ack, sender.max_ack)) sender.max_ack = ack;
-        sender.flags |= kMaxAckSet;
-    }
-    if (receiver.max_window != 0 && after(t.end, sender.max_end))
-        receiver.max_window += t.end - sender.max_end;
-    if (!before(sack + window, receiver.max_end)) {
-        receiver.max_end = sack + window;
-        if (window == 0) ++receiver.max_end;  // room for the probe, RFC 9293 3.8.6.1
-    }
-    if (ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~kUnacknowledged);
+/// The edge that the segment's acknowledgements reach.
+std::uint32_t sack_of(const Track& t) noexcept {
+    return (t.receiver.flags & kSackPermitted) != 0 ? highest_sack(t.p) : t.p.tcp_ack;
 }
 
-/// Counts how often the same ACK came in a row.
-void count_retransmission(const Track& t) noexcept {
-    TcpLast& last = t.last;
-    const bool same = last.dir == index_of(t.p.dir) && last.seq == t.p.tcp_seq &&
-                      last.ack == t.p.tcp_ack && last.end == t.end && last.window == t.p.tcp_window;
-    if (same) {
-        if (last.retransmissions < 255) ++last.retransmissions;
-        return;
-    }
-    last.dir = static_cast<std::uint8_t>(t.p.dir);
-    last.seq = t.p.tcp_seq;
-    last.ack = t.p.tcp_ack;
-    last.end = t.end;
-    last.window = t.p.tcp_window;
-    last.retransmissions = 0;
-}
-
-/// The four inequalities; and step 5, if they hold.
+/// The window's say; what a segment that fits teaches is learned. First comes what a SYN, a RST or
+/// the first segment of a sender has of its own.
 Fit fit_window(Track& t) noexcept {
     TcpWindow& sender = t.sender;
-    TcpWindow& receiver = t.receiver;
     const bool syn = t.has(tcpflag::kSyn);
     std::uint32_t seq = t.p.tcp_seq;
     std::uint32_t ack = t.p.tcp_ack;
-    std::uint32_t sack = (receiver.flags & kSackPermitted) != 0 ? highest_sack(t.p) : ack;
+    std::uint32_t sack = sack_of(t);
 
     if (syn && (sender.max_window == 0 || restarts(t))) {
         begin_sender(t);
@@ -313,31 +246,33 @@ Fit fit_window(Track& t) noexcept {
         adopt_sender(t, sack);
     }
     // No acknowledgement, or the zero that some stacks put into a RST: nothing to check.
-    if (!t.has(tcpflag::kAck) || (t.segment == Segment::Rst && ack == 0)) ack = sack = receiver.end;
+    if (!t.has(tcpflag::kAck) || (t.segment == Segment::Rst && ack == 0))
+        ack = sack = t.receiver.end;
     // A RST that answers a SYN has no number of its own (RFC 9293 3.5.2).
     if (t.segment == Segment::Rst && seq == 0 && t.state == TcpState::SynSent)
         seq = t.end = sender.end;
 
-    const std::uint32_t ack_window = std::max(sender.max_window, kMinAckWindow);
-    const bool not_ahead = !after(seq, sender.max_end);  // I
-    const bool not_stale =
-        receiver.max_window == 0 || !before(t.end, sender.end - receiver.max_window);  // II
-    const bool ack_seen = !after(sack, receiver.end);                                  // III
-    const bool ack_recent = !before(sack, receiver.end - ack_window);                  // IV
-    if (not_ahead && not_stale && ack_seen && ack_recent) [[likely]] {
-        learn(t, ack, sack);
-        if (t.segment == Segment::Ack) count_retransmission(t);
+    const SegmentNumbers n{.seq = seq,
+                           .end = t.end,
+                           .ack = ack,
+                           .sack = sack,
+                           .window = t.p.tcp_window,
+                           .flags = t.p.tcp_flags,
+                           .dir = t.p.dir};
+    const Fitting fitting = fit(n, sender, t.receiver);
+    if (fitting.all()) {
+        learn(n, sender, t.receiver);
+        if (t.segment == Segment::Ack) count_retransmission(n, t.p.tcp_ack, t.last);
         return Fit::Inside;
     }
-    if (!not_ahead) {
-        const std::uint32_t overshoot = t.end - sender.max_end;
-        if (overshoot >= receiver.max_window || !(not_stale && ack_seen && ack_recent))
-            return Fit::Outside;
-        sender.end = t.end;
-        sender.flags |= kUnacknowledged;
-        return Fit::Tolerated;
-    }
-    return ack_seen ? Fit::Tolerated : Fit::Outside;
+    if (fitting.not_ahead) return fitting.ack_seen ? Fit::Tolerated : Fit::Outside;
+    const std::uint32_t overshoot = t.end - sender.max_end;
+    if (overshoot >= t.receiver.max_window ||
+        !(fitting.not_stale && fitting.ack_seen && fitting.ack_recent))
+        return Fit::Outside;
+    sender.end = t.end;
+    sender.flags |= kUnacknowledged;
+    return Fit::Tolerated;
 }
 
 constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
@@ -347,19 +282,10 @@ Verdict ignore(const View& view) noexcept {
         .outcome = Outcome::Ignore, .state = view.state, .assured = view.assured, .refresh = false};
 }
 
-/// The time-out that the state, and what is outstanding, call for (semantics.md 2.2).
 std::uint32_t timeout_for(TcpState state, Segment segment, const SideLines& side,
                           const Settings& s) noexcept {
-    const Timeouts& all = s.timeouts;
-    const std::uint32_t usual = all.tcp[index_of(state)];
-    if (side.last.retransmissions >= s.tcp_max_retrans && usual > all.tcp_max_retrans)
-        return all.tcp_max_retrans;
-    if (segment == Segment::Rst) return all.tcp[index_of(TcpState::Close)];
-    const std::uint8_t either = side.original_window.flags | side.reply_window.flags;
-    if ((either & kUnacknowledged) != 0 && usual > all.tcp_unacknowledged)
-        return all.tcp_unacknowledged;
-    if (side.last.window == 0 && usual > all.tcp_max_retrans) return all.tcp_max_retrans;
-    return usual;
+    const unsigned flags = unsigned{side.window[0].flags} | side.window[1].flags;
+    return tcp::timeout_for(state, segment, side.last, flags, s);
 }
 
 /// A segment out of window. If both sides of an assured connection send FIN or RST that do not fit,
@@ -420,32 +346,59 @@ Verdict later_fragment(const View& view, const Settings& s) noexcept {
 
 }  // namespace
 
+/// Almost every segment has no options or a timestamp alone, which is answered without walking the
+/// list.
+std::uint32_t highest_sack(const Packet& p) noexcept {
+    constexpr std::uint8_t kSack = 5;
+    constexpr std::uint32_t kTimestampAlone = 0x0101080a;  // RFC 7323 appendix A
+    const auto options = options_of(p);
+    std::uint32_t highest = p.tcp_ack;
+    if (options.empty()) return highest;
+    if (options.size() == 12 && load_be32(options.data()) == kTimestampAlone) return highest;
+    for_each_option(options, [&](std::uint8_t kind, std::span<const std::uint8_t> blocks) {
+        if (kind != kSack || blocks.size() % 8 != 0) return;
+        for (; !blocks.empty(); blocks = blocks.subspan(8)) {
+            const std::uint32_t right = load_be32(&blocks[4]);
+            if (after(right, highest)) highest = right;
+        }
+    });
+    return highest;
+}
+
+bool admits(const Packet& p, const Settings& s) noexcept {
+    const Segment segment = classify(p.tcp_flags);
+    return next_state(TcpState::None, Dir::Original, segment) != kTcpInvalid &&
+           (segment == Segment::Syn || s.tcp_loose);
+}
+
 Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
     const Segment segment = classify(p.tcp_flags);
     const TcpState state = next_state(TcpState::None, Dir::Original, segment);
     if (state == kTcpInvalid) return kInvalid;
 
-    TcpWindow& w = side.original_window = TcpWindow{};
-    side.reply_window = TcpWindow{};
-    side.last = TcpLast{.segment = static_cast<std::uint8_t>(segment)};
-    w.end = w.max_end = end_of(p);
+    const SynOptions options = segment == Segment::Syn ? syn_options(p) : SynOptions{};
+    const std::uint32_t end = end_of(p);
+    TcpWindow& w = side.window[0];
+    w.end = end;
+    w.max_end = end;
     w.max_window = std::max<std::uint32_t>(p.tcp_window, 1);
+    w.max_ack = 0;
+    w.scale = options.scale;
+    w.flags = options.flags;
+    side.window[1] = TcpWindow{};
+    side.last = TcpLast{.segment = static_cast<std::uint8_t>(segment)};
     Verdict v{.state = static_cast<std::uint8_t>(state), .state_changed = true};
     v.timeout_s = s.timeouts.tcp[index_of(state)];
-    if (segment == Segment::Syn) {
-        const SynOptions options = syn_options(p);
-        w.scale = options.scale;
-        w.flags = options.flags;
-        return v;
-    }
+    if (segment == Segment::Syn) return v;
+
     // The handshake was before our time: neither scale nor SACK-permitted is known, so windows
     // cannot be judged and what SACK says is believed.
     if (!s.tcp_loose) return kInvalid;
     w.max_end += w.max_window;
-    w.flags = side.reply_window.flags = kSackPermitted | kLiberal;
+    w.flags = side.window[1].flags = kSackPermitted | kLiberal;
     Track t{.p = p,
             .sender = w,
-            .receiver = side.reply_window,
+            .receiver = side.window[1],
             .last = side.last,
             .state = TcpState::None,
             .segment = segment,
@@ -460,10 +413,9 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
     if (p.fragment == Fragment::Later) return later_fragment(view, s);
 
     SideLines& side = *view.side;
-    const bool original = p.dir == Dir::Original;
     Track t{.p = p,
-            .sender = original ? side.original_window : side.reply_window,
-            .receiver = original ? side.reply_window : side.original_window,
+            .sender = side.window[index_of(p.dir)],
+            .receiver = side.window[index_of(opposite(p.dir))],
             .last = side.last,
             .state = TcpState{view.state},
             .segment = classify(p.tcp_flags),

@@ -22,6 +22,9 @@ inline constexpr std::uint8_t kChallengeAck = 1U << 6;    ///< the next ACK answ
 inline constexpr std::uint8_t kSimultaneousOpen = 1U << 7;
 }  // namespace flag
 
+/// True if open() would accept the segment.
+[[nodiscard]] bool admits(const Packet& p, const Settings& s) noexcept;
+
 /// Judges a segment that opens a connection: a SYN, or with `s.tcp_loose` an ACK.
 [[nodiscard]] Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept;
 

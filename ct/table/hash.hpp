@@ -12,7 +12,14 @@
 #include "ct/wire/tuple.hpp"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <emmintrin.h>
+#include <wmmintrin.h>
+
+#if !defined(__AES__) || !defined(__SSE4_2__)
+#error "Sluice needs AES-NI and SSE4.2: set -Dmarch to westmere or later"
+#endif
 
 namespace ct {
 
@@ -26,7 +33,39 @@ struct alignas(16) HashKey {
     [[nodiscard]] static HashKey random();
 };
 
+namespace detail {
+
+[[nodiscard]] inline __m128i load(const void* p) noexcept {
+    return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+
+/// What stands in both halves beside the endpoints: ICMP has its identifier on both sides.
+[[nodiscard]] inline std::uint16_t far_port(const Tuple& t) noexcept {
+    return is_icmp(t.proto) ? t.sport.raw() : t.dport.raw();
+}
+
+[[nodiscard]] inline std::uint64_t fold(__m128i v) noexcept {
+    const __m128i x = _mm_xor_si128(v, _mm_unpackhi_epi64(v, v));
+    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(x));
+}
+
+}  // namespace detail
+
+/// hash() of an IPv6 tuple.
+[[nodiscard]] std::uint64_t hash_ipv6(const HashKey& key, const Tuple& t) noexcept;
+
 /// 64 bits, uniform, equal for a tuple and reply_of() it. Any thread.
-[[nodiscard]] std::uint64_t hash(const HashKey& key, const Tuple& t) noexcept;
+[[nodiscard]] inline std::uint64_t hash(const HashKey& key, const Tuple& t) noexcept {
+    if (t.family == Family::Ipv6) [[unlikely]]
+        return hash_ipv6(key, t);
+    const std::uint64_t near = std::uint64_t{t.src.as_v4().raw()} << 16 | t.sport.raw();
+    const std::uint64_t far = std::uint64_t{t.dst.as_v4().raw()} << 16 | detail::far_port(t);
+    const std::uint64_t low = (near < far ? near : far) | std::uint64_t{t.zone} << 48;
+    const std::uint64_t high = (near < far ? far : near) | std::uint64_t{t.proto} << 48;
+    __m128i v = _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
+    v = _mm_xor_si128(v, detail::load(&key.round[0]));
+    for (std::size_t r = 1; r <= 4; ++r) v = _mm_aesenc_si128(v, detail::load(&key.round[r]));
+    return detail::fold(v);
+}
 
 }  // namespace ct

@@ -18,14 +18,6 @@ std::size_t overflow_count(unsigned log2_buckets) {
     return std::max((std::size_t{1} << log2_buckets) / kOverflowShare, kMinOverflow);
 }
 
-void put_tag(Bucket& b, unsigned slot, std::uint16_t tag) noexcept {
-    const unsigned shift = slot % 4 * 16;
-    std::atomic<std::uint64_t>& word = b.tags[slot / 4];
-    const std::uint64_t rest =
-        word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xffff} << shift);
-    word.store(rest | std::uint64_t{tag} << shift, std::memory_order_release);
-}
-
 }  // namespace
 
 Index::Index(unsigned log2_buckets, Pages largest)
@@ -39,33 +31,7 @@ Index::Index(unsigned log2_buckets, Pages largest)
         overflow_free_.push_back(static_cast<std::uint32_t>(n));
 }
 
-void Index::lock(std::uint32_t b) noexcept {
-    std::atomic<std::uint32_t>& seq = bucket(b).seq;
-    for (;;) {
-        std::uint32_t s = seq.load(std::memory_order_relaxed);
-        if ((s & 1) == 0 && seq.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
-                                                      std::memory_order_relaxed))
-            return;
-        spin_pause();
-    }
-}
-
-void Index::unlock(std::uint32_t b) noexcept {
-    std::atomic<std::uint32_t>& seq = bucket(b).seq;
-    seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-}
-
-void Index::lock_pair(std::uint32_t a, std::uint32_t b) noexcept {
-    lock(std::min(a, b));
-    if (a != b) lock(std::max(a, b));
-}
-
-void Index::unlock_pair(std::uint32_t a, std::uint32_t b) noexcept {
-    unlock(a);
-    if (a != b) unlock(b);
-}
-
-Slot Index::reserve(std::uint32_t b, Slot taken) noexcept {
+Slot Index::reserve_in_chain(std::uint32_t b, Slot taken) noexcept {
     Bucket* in = &bucket(b);
     for (unsigned links = 0;; ++links) {
         for (unsigned empty = in->match(0); empty != 0; empty &= empty - 1) {
@@ -86,15 +52,6 @@ Slot Index::reserve(std::uint32_t b, Slot taken) noexcept {
     }
 }
 
-void Index::store(Slot s, std::uint16_t tag, Ref ref, std::uint8_t age) noexcept {
-    Bucket& b = *s.bucket;
-    b.refs[s.number].store(ref.word, std::memory_order_release);
-    b.ages[s.number].store(age, std::memory_order_relaxed);
-    const std::uint32_t link = b.link.load(std::memory_order_relaxed);
-    b.link.store(link & ~(1U << s.number), std::memory_order_relaxed);
-    put_tag(b, s.number, tag);
-}
-
 Slot Index::find_ref(std::uint32_t b, std::uint16_t tag, Ref ref) const noexcept {
     Bucket* in = &bucket(b);
     for (unsigned links = 0;; ++links) {
@@ -108,11 +65,11 @@ Slot Index::find_ref(std::uint32_t b, std::uint16_t tag, Ref ref) const noexcept
     }
 }
 
-bool Index::remove(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept {
+bool Index::remove_from_chain(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept {
     const Slot s = find_ref(b, tag, ref);
     if (!s.valid()) return false;
-    put_tag(*s.bucket, s.number, 0);
-    if (bucket(b).next() != 0) drop_empty_tail(b);
+    s.bucket->put_tag(s.number, 0);
+    drop_empty_tail(b);
     return true;
 }
 

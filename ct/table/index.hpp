@@ -76,6 +76,14 @@ struct alignas(kCacheLine) Bucket {
         return static_cast<std::uint16_t>(tags[slot / 4].load(std::memory_order_acquire) >>
                                           (slot % 4 * 16));
     }
+    /// Under the bucket's lock.
+    void put_tag(unsigned slot, std::uint16_t tag) noexcept {
+        const unsigned shift = slot % 4 * 16;
+        std::atomic<std::uint64_t>& word = tags[slot / 4];
+        const std::uint64_t rest =
+            word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xffff} << shift);
+        word.store(rest | std::uint64_t{tag} << shift, std::memory_order_release);
+    }
     [[nodiscard]] Ref ref(unsigned slot) const noexcept {
         return Ref{refs[slot].load(std::memory_order_acquire)};
     }
@@ -163,21 +171,69 @@ public:
         }
     }
 
-    void lock(std::uint32_t b) noexcept;
-    void unlock(std::uint32_t b) noexcept;
+    void lock(std::uint32_t b) noexcept {
+        std::atomic<std::uint32_t>& seq = bucket(b).seq;
+        for (;;) {
+            std::uint32_t s = seq.load(std::memory_order_relaxed);
+            if ((s & 1) == 0 && seq.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
+                                                          std::memory_order_relaxed)) [[likely]]
+                return;
+            spin_pause();
+        }
+    }
+    /// Locks the bucket if its sequence word still is `seq`, an even number.
+    bool try_lock(std::uint32_t b, std::uint32_t seq) noexcept {
+        return bucket(b).seq.compare_exchange_strong(seq, seq + 1, std::memory_order_acquire,
+                                                     std::memory_order_relaxed);
+    }
+    void unlock(std::uint32_t b) noexcept {
+        std::atomic<std::uint32_t>& seq = bucket(b).seq;
+        seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
     /// Locks both, the lower number first; once if they are the same.
-    void lock_pair(std::uint32_t a, std::uint32_t b) noexcept;
-    void unlock_pair(std::uint32_t a, std::uint32_t b) noexcept;
+    void lock_pair(std::uint32_t a, std::uint32_t b) noexcept {
+        lock(a < b ? a : b);
+        if (a != b) lock(a < b ? b : a);
+    }
+    void unlock_pair(std::uint32_t a, std::uint32_t b) noexcept {
+        unlock(a);
+        if (a != b) unlock(b);
+    }
 
     // ---- With bucket `b` locked by the caller.
 
     /// An empty slot of the chain other than `taken`, in a fresh overflow bucket if need be;
     /// invalid if the chain is at its limit or there is no overflow bucket left.
-    [[nodiscard]] Slot reserve(std::uint32_t b, Slot taken = {}) noexcept;
+    [[nodiscard]] Slot reserve(std::uint32_t b, Slot taken = {}) noexcept {
+        Bucket& in = bucket(b);
+        unsigned empty = in.match(0);
+        if (taken.bucket == &in) empty &= ~(1U << taken.number);
+        if (empty == 0) [[unlikely]]
+            return reserve_in_chain(b, taken);
+        return {&in, static_cast<unsigned>(std::countr_zero(empty))};
+    }
     /// Fills a reserved slot.
-    static void store(Slot s, std::uint16_t tag, Ref ref, std::uint8_t age) noexcept;
+    static void store(Slot s, std::uint16_t tag, Ref ref, std::uint8_t age) noexcept {
+        Bucket& b = *s.bucket;
+        b.refs[s.number].store(ref.word, std::memory_order_release);
+        b.ages[s.number].store(age, std::memory_order_relaxed);
+        const std::uint32_t link = b.link.load(std::memory_order_relaxed);
+        b.link.store(link & ~(1U << s.number), std::memory_order_relaxed);
+        b.put_tag(s.number, tag);
+    }
     /// Empties the slot that holds `ref`; false if there is none.
-    bool remove(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept;
+    bool remove(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept {
+        Bucket& in = bucket(b);
+        for (unsigned hits = in.match(tag); hits != 0; hits &= hits - 1) {
+            const auto slot = static_cast<unsigned>(std::countr_zero(hits));
+            if (in.ref(slot) != ref) continue;
+            in.put_tag(slot, 0);
+            if (in.next() != 0) [[unlikely]]
+                drop_empty_tail(b);
+            return true;
+        }
+        return in.next() != 0 && remove_from_chain(b, tag, ref);
+    }
     /// Marks the slot that holds `ref` as assured; false if there is none.
     bool set_assured(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept;
 
@@ -186,6 +242,8 @@ public:
     [[nodiscard]] std::uint32_t overflow_in_use() const noexcept;
 
 private:
+    [[nodiscard]] Slot reserve_in_chain(std::uint32_t b, Slot taken) noexcept;
+    bool remove_from_chain(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept;
     [[nodiscard]] Slot find_ref(std::uint32_t b, std::uint16_t tag, Ref ref) const noexcept;
     [[nodiscard]] std::uint32_t take_overflow() noexcept;
     void give_overflow(std::uint32_t number) noexcept;

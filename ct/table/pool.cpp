@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ct/table/pool.hpp"
 
-#include "ct/base/check.hpp"
-
 #include <algorithm>
 
 namespace ct {
@@ -21,8 +19,7 @@ std::size_t bytes_for(std::uint32_t capacity, std::size_t line) {
 Pool::Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest)
     : capacity_{capacity},
       batch_{capacity / kCacheShare >= workers * 2 * kBatch ? kBatch : 0},
-      hot_{bytes_for(capacity, sizeof(HotLine)), Region::Touch::Now, largest},
-      side_{bytes_for(capacity, sizeof(SideLines)), Region::Touch::Now, largest},
+      entries_{bytes_for(capacity, sizeof(Entry)), Region::Touch::Now, largest},
       addrs6_{bytes_for(capacity, sizeof(Addrs6)), Region::Touch::Lazily,
               std::max(largest, Pages::Transparent)},
       caches_(workers),
@@ -61,27 +58,20 @@ void Pool::spill(Cache& c) noexcept {
     unlock();
 }
 
-std::uint32_t Pool::take(std::uint32_t w) noexcept {
-    if (batch_ == 0) {
-        lock();
-        const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
-        const std::uint32_t taken = free == 0 ? kNone : free_[free - 1];
-        if (free != 0) free_count_.store(free - 1, std::memory_order_relaxed);
-        unlock();
-        return taken;
+std::uint32_t Pool::take_from_stack(Cache& c) noexcept {
+    if (batch_ != 0) {
+        refill(c);
+        const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+        if (count == 0) return kNone;
+        c.count.store(count - 1, std::memory_order_relaxed);
+        return c.entries[count - 1];
     }
-    Cache& c = caches_[w];
-    if (c.count.load(std::memory_order_relaxed) == 0) refill(c);
-    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
-    if (count == 0) return kNone;
-    c.count.store(count - 1, std::memory_order_relaxed);
-    return c.entries[count - 1];
-}
-
-std::uint32_t Pool::peek(std::uint32_t w, std::uint32_t n) const noexcept {
-    const Cache& c = caches_[w];
-    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
-    return n < count ? c.entries[count - 1 - n] : kNone;
+    lock();
+    const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+    const std::uint32_t taken = free == 0 ? kNone : free_[free - 1];
+    if (free != 0) free_count_.store(free - 1, std::memory_order_relaxed);
+    unlock();
+    return taken;
 }
 
 bool Pool::ready(std::uint32_t w, std::uint32_t wanted) noexcept {
@@ -91,23 +81,19 @@ bool Pool::ready(std::uint32_t w, std::uint32_t wanted) noexcept {
     return c.count.load(std::memory_order_relaxed) >= wanted;
 }
 
-void Pool::give(std::uint32_t w, std::uint32_t i) noexcept {
-    if constexpr (kChecks >= 1)
-        check(Meta::unpack(hot(i).meta.load(std::memory_order_relaxed)).life == life::kFree,
-              "I1: what is given back is free");
-    if (batch_ == 0) {
-        lock();
-        const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
-        free_[free] = i;
-        free_count_.store(free + 1, std::memory_order_relaxed);
-        unlock();
+void Pool::give_to_stack(Cache& c, std::uint32_t i) noexcept {
+    if (batch_ != 0) {
+        spill(c);
+        const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+        c.entries[count] = i;
+        c.count.store(count + 1, std::memory_order_relaxed);
         return;
     }
-    Cache& c = caches_[w];
-    if (c.count.load(std::memory_order_relaxed) == c.entries.size()) spill(c);
-    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
-    c.entries[count] = i;
-    c.count.store(count + 1, std::memory_order_relaxed);
+    lock();
+    const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+    free_[free] = i;
+    free_count_.store(free + 1, std::memory_order_relaxed);
+    unlock();
 }
 
 std::uint32_t Pool::in_use() const noexcept {

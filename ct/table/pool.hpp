@@ -9,6 +9,7 @@
 // everything stays in the stack: then `max` is exact to the entry.
 #pragma once
 
+#include "ct/base/check.hpp"
 #include "ct/base/handle.hpp"
 #include "ct/conn/entry.hpp"
 #include "ct/table/memory.hpp"
@@ -30,27 +31,50 @@ public:
     Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest);
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
-    [[nodiscard]] HotLine& hot(std::uint32_t i) const noexcept { return hot_.as<HotLine>()[i]; }
+    [[nodiscard]] HotLine& hot(std::uint32_t i) const noexcept {
+        return entries_.as<Entry>()[i].hot;
+    }
     [[nodiscard]] SideLines& side(std::uint32_t i) const noexcept {
-        return side_.as<SideLines>()[i];
+        return entries_.as<Entry>()[i].side;
     }
     [[nodiscard]] Addrs6& addrs6(std::uint32_t i) const noexcept { return addrs6_.as<Addrs6>()[i]; }
 
     /// A free entry for worker `w`, or kNone if there is none left outside other workers' caches.
-    [[nodiscard]] std::uint32_t take(std::uint32_t w) noexcept;
+    [[nodiscard]] std::uint32_t take(std::uint32_t w) noexcept {
+        Cache& c = caches_[w];
+        const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+        if (count == 0) [[unlikely]]
+            return take_from_stack(c);
+        c.count.store(count - 1, std::memory_order_relaxed);
+        return c.entries[count - 1];
+    }
     /// The entry that the (n+1)-th take() from now will return if nothing else happens, or kNone if
     /// the cache does not reach that far: what to prefetch.
-    [[nodiscard]] std::uint32_t peek(std::uint32_t w, std::uint32_t n) const noexcept;
+    [[nodiscard]] std::uint32_t peek(std::uint32_t w, std::uint32_t n) const noexcept {
+        const Cache& c = caches_[w];
+        const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+        return n < count ? c.entries[count - 1 - n] : kNone;
+    }
     /// Makes sure that the cache holds a burst's worth if the pool has it.
     /// True if take() will succeed at least `wanted` times.
     bool ready(std::uint32_t w, std::uint32_t wanted) noexcept;
     /// Gives entry `i` back. Its generation has gone up before.
-    void give(std::uint32_t w, std::uint32_t i) noexcept;
+    void give(std::uint32_t w, std::uint32_t i) noexcept {
+        if constexpr (kChecks >= 1)
+            check(Meta{hot(i).meta.load(std::memory_order_relaxed)}.life() == life::kFree,
+                  "I1: what is given back is free");
+        Cache& c = caches_[w];
+        const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+        if (batch_ == 0 || count == c.entries.size()) [[unlikely]]
+            return give_to_stack(c, i);
+        c.entries[count] = i;
+        c.count.store(count + 1, std::memory_order_relaxed);
+    }
 
     /// Entries not free. Exact at rest; any thread.
     [[nodiscard]] std::uint32_t in_use() const noexcept;
-    [[nodiscard]] Pages pages() const noexcept { return hot_.pages(); }
-    [[nodiscard]] std::size_t bytes() const noexcept { return hot_.size() + side_.size(); }
+    [[nodiscard]] Pages pages() const noexcept { return entries_.pages(); }
+    [[nodiscard]] std::size_t bytes() const noexcept { return entries_.size(); }
 
 private:
     /// A worker's own free entries; written by it alone, `count` read by in_use().
@@ -61,13 +85,14 @@ private:
 
     void lock() noexcept;
     void unlock() noexcept { locked_.store(false, std::memory_order_release); }
+    [[nodiscard]] std::uint32_t take_from_stack(Cache& c) noexcept;
+    void give_to_stack(Cache& c, std::uint32_t i) noexcept;
     void refill(Cache& c) noexcept;
     void spill(Cache& c) noexcept;
 
     std::uint32_t capacity_;
     std::uint32_t batch_;  ///< kBatch, or 0: no caches
-    Region hot_;
-    Region side_;
+    Region entries_;
     Region addrs6_;
     std::vector<Cache> caches_;
 

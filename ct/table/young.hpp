@@ -1,48 +1,67 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Who goes first: the entries that a worker made and that are not assured yet, oldest first. A ring
-// of records, eight bytes each, appended when an entry is confirmed. A record is not taken out when
-// its entry is promoted or ends; it is found stale, by generation and status, when its turn comes.
-// So the victim of an eviction is known before the packet that needs its place arrives, at O(1).
+// of records, sixteen bytes each, appended when an entry is confirmed. A record is not taken out
+// when its entry is promoted or ends; it is found stale, by generation and status, when its turn
+// comes. So the victim of an eviction is known before the packet that needs its place arrives, at
+// O(1), and with it every line that the eviction will write: the record names the buckets too.
 //
 // The owner pushes. Whoever pops, the owner or a worker in want that steals, holds `popping_`.
 #pragma once
 
 #include "ct/base/cache.hpp"
 #include "ct/base/handle.hpp"
+#include "ct/table/memory.hpp"
 
 #include <atomic>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace ct {
 
+/// An embryonic entry and where it stands in the index.
+struct YoungRecord {
+    std::uint32_t index = ConnHandle::kNone;
+    std::uint32_t original_bucket = 0;
+    std::uint32_t reply_bucket = 0;
+    std::uint16_t generation = 0;
+
+    [[nodiscard]] ConnHandle conn() const noexcept { return {index, generation}; }
+};
+static_assert(sizeof(YoungRecord) == 16);
+
 class YoungRing {
 public:
-    /// Room for `capacity` records.
-    explicit YoungRing(std::size_t capacity) : records_(capacity) {}
+    /// Room for `capacity` records. Throws std::bad_alloc.
+    explicit YoungRing(std::size_t capacity)
+        : capacity_{capacity},
+          crowd_{capacity / 8 * 7},
+          memory_{capacity * sizeof(YoungRecord), Region::Touch::Lazily},
+          records_{memory_.as<YoungRecord>()} {}
 
     /// Owner. False if the ring is full.
-    bool push(ConnHandle h) noexcept {
+    bool push(const YoungRecord& r) noexcept {
         const std::size_t tail = tail_.load(std::memory_order_relaxed);
-        if (tail - head_.load(std::memory_order_acquire) == records_.size()) return false;
-        records_[tail % records_.size()] = h.index | std::uint64_t{h.generation} << 32;
+        if (tail - head_.load(std::memory_order_acquire) == capacity_) return false;
+        records_[tail_slot_] = r;
+        tail_slot_ = after(tail_slot_);
         tail_.store(tail + 1, std::memory_order_release);
         return true;
     }
 
     /// Any worker. Takes up to out.size() of the oldest records; 0 if there are none or somebody
     /// else is popping.
-    std::size_t pop(std::span<ConnHandle> out) noexcept {
+    std::size_t pop(std::span<YoungRecord> out) noexcept {
+        const std::size_t seen = head_.load(std::memory_order_relaxed);
+        if (tail_.load(std::memory_order_relaxed) == seen) return 0;
         if (popping_.exchange(true, std::memory_order_acquire)) return 0;
         const std::size_t head = head_.load(std::memory_order_relaxed);
         const std::size_t tail = tail_.load(std::memory_order_acquire);
         std::size_t n = tail - head;
         if (n > out.size()) n = out.size();
         for (std::size_t i = 0; i < n; ++i) {
-            const std::uint64_t r = records_[(head + i) % records_.size()];
-            out[i] = {static_cast<std::uint32_t>(r), static_cast<std::uint16_t>(r >> 32)};
+            out[i] = records_[head_slot_];
+            head_slot_ = after(head_slot_);
         }
         head_.store(head + n, std::memory_order_release);
         popping_.store(false, std::memory_order_release);
@@ -53,13 +72,25 @@ public:
     [[nodiscard]] std::size_t size() const noexcept {
         return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);
     }
-    [[nodiscard]] std::size_t capacity() const noexcept { return records_.size(); }
+    /// True if it is so full that whoever pushes should see to the stale ones first.
+    [[nodiscard]] bool crowded() const noexcept { return size() > crowd_; }
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+    [[nodiscard]] std::size_t bytes() const noexcept { return memory_.size(); }
 
 private:
-    std::vector<std::uint64_t>
-        records_;  ///< slot: owner between head and tail - capacity, else popper
+    /// The slot behind `slot`; the two counts run on for ever, the slots run round.
+    [[nodiscard]] std::size_t after(std::size_t slot) const noexcept {
+        return slot + 1 == capacity_ ? 0 : slot + 1;
+    }
+
+    const std::size_t capacity_;
+    const std::size_t crowd_;  ///< records
+    const Region memory_;
+    YoungRecord* const records_;  ///< slot: owner between head and tail - capacity, else popper
     alignas(kCacheLine) std::atomic<std::size_t> tail_{0};  ///< owner writes
+    std::size_t tail_slot_ = 0;                             ///< owner's own
     alignas(kCacheLine) std::atomic<std::size_t> head_{0};  ///< under popping_
+    std::size_t head_slot_ = 0;                             ///< under popping_
     std::atomic<bool> popping_{false};
 };
 

@@ -60,7 +60,7 @@ struct Packet {
     std::uint16_t inner_l3_offset = 0;  ///< of the IP header inside an ICMP error; 0 if it is none
     std::uint16_t inner_l4_offset = 0;  ///< of the transport header inside; 0 if none
     Fragment fragment = Fragment::Whole;
-    std::uint8_t tcp_flags = 0;   ///< tcpflag bits, ECE and CWR included
+    std::uint8_t tcp_flags = 0;     ///< tcpflag bits, ECE and CWR included
     std::uint8_t message_type = 0;  ///< type and code of ICMP and ICMPv6
     std::uint8_t message_code = 0;
     std::uint16_t tcp_window = 0;  ///< host order, unscaled
@@ -80,11 +80,18 @@ struct Packet {
     Drop drop = Drop::None;
     std::uint16_t status = 0;  ///< ct::status bits of the connection as last seen
     bool opened = false;       ///< this packet made `conn`
+    /// The connection's reply tuple is the mirror image of its original one, and `tuple` is one of
+    /// the two: `original` and `reply` are not filled in.
+    bool mirrored = false;
+    /// No slot had the hash's tag when the bucket's sequence word was `absent_seq`: as long as it
+    /// still is, no entry has this tuple or its mirror image.
+    bool absent = false;
+    std::uint32_t absent_seq = 0;
+    std::uint32_t mark = 0;
     /// The connection's two tuples as last seen; what NAT needs, copied so that no stage after
-    /// lookup has to read the entry again. Valid where `conn` is.
+    /// lookup has to read the entry again. Valid where `conn` is, unless `mirrored`.
     Tuple original;
     Tuple reply;
-    std::uint32_t mark = 0;
 
     // ---- Set by NAT.
     bool masqueraded = false;  ///< mapped to the address of `out_port`: ends when that goes away

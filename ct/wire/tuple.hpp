@@ -7,6 +7,7 @@
 
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -77,9 +78,49 @@ struct Tuple {
     std::uint8_t proto = 0;
     Family family = Family::None;
 
-    friend constexpr bool operator==(const Tuple&, const Tuple&) noexcept = default;
+    /// As five words; the default would compare field by field.
+    friend constexpr bool operator==(const Tuple& a, const Tuple& b) noexcept {
+        using Words = std::array<std::uint64_t, 5>;
+        const auto x = std::bit_cast<Words>(a);
+        const auto y = std::bit_cast<Words>(b);
+        return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4])) == 0;
+    }
 };
 static_assert(sizeof(Tuple) == 40, "no padding: a tuple is compared and hashed as bytes");
+
+/// What of a tuple is compared at once: two words that tell any two IPv4 tuples apart. Of IPv6,
+/// whose addresses do not fit, `addrs` holds a digest only: where it agrees they have to be
+/// compared too.
+struct TupleKey {
+    std::uint64_t addrs = 0;
+    std::uint64_t rest = 0;  ///< ports, zone, protocol, family: the tuple's last eight bytes
+
+    [[nodiscard]] static TupleKey of(const Tuple& t) noexcept {
+        static_assert(offsetof(Tuple, sport) == 32 && sizeof(Tuple) == 40);
+        TupleKey k;
+        const auto* bytes = reinterpret_cast<const std::uint8_t*>(&t);
+        std::memcpy(&k.rest, bytes + offsetof(Tuple, sport), sizeof k.rest);
+        if (t.family != Family::Ipv6) [[likely]] {
+            k.addrs = t.src.as_v4().raw() | std::uint64_t{t.dst.as_v4().raw()} << 32;
+        } else {
+            std::array<std::uint64_t, 4> w;
+            std::memcpy(w.data(), bytes, sizeof w);
+            k.addrs = w[0] ^ std::rotl(w[1], 17) ^ std::rotl(w[2], 31) ^ std::rotl(w[3], 47);
+        }
+        return k;
+    }
+    /// The tuple that it is the key of, but for the addresses of IPv6.
+    [[nodiscard]] Tuple tuple() const noexcept {
+        Tuple t;
+        std::memcpy(reinterpret_cast<std::uint8_t*>(&t) + offsetof(Tuple, sport), &rest,
+                    sizeof rest);
+        if (t.family == Family::Ipv6) return t;
+        t.src = Addr::v4(Be32::from_raw(static_cast<std::uint32_t>(addrs)));
+        t.dst = Addr::v4(Be32::from_raw(static_cast<std::uint32_t>(addrs >> 32)));
+        return t;
+    }
+    friend constexpr bool operator==(TupleKey, TupleKey) noexcept = default;
+};
 
 /// `dport` of an ICMP tuple.
 [[nodiscard]] constexpr Be16 icmp_type_code(std::uint8_t type, std::uint8_t code) noexcept {

@@ -170,14 +170,18 @@ TEST(Index, TagContinuesTheBucketNumberInTheHash) {
 
 TEST(YoungRing, GivesTheOldestFirstAndRefusesWhenFull) {
     YoungRing ring{4};
-    for (std::uint32_t i = 0; i < 4; ++i) EXPECT_TRUE(ring.push({i, 9}));
-    EXPECT_FALSE(ring.push({4, 9}));
+    for (std::uint32_t i = 0; i < 4; ++i)
+        EXPECT_TRUE(
+            ring.push({.index = i, .original_bucket = 7, .reply_bucket = 8, .generation = 9}));
+    EXPECT_FALSE(ring.push({.index = 4}));
 
-    std::array<ConnHandle, 3> out;
+    std::array<YoungRecord, 3> out;
     EXPECT_EQ(ring.pop(out), 3U);
-    EXPECT_EQ(out[0], (ConnHandle{0, 9}));
-    EXPECT_EQ(out[2], (ConnHandle{2, 9}));
-    EXPECT_TRUE(ring.push({5, 1}));
+    EXPECT_EQ(out[0].conn(), (ConnHandle{0, 9}));
+    EXPECT_EQ(out[2].conn(), (ConnHandle{2, 9}));
+    EXPECT_EQ(out[2].original_bucket, 7U);
+    EXPECT_EQ(out[2].reply_bucket, 8U);
+    EXPECT_TRUE(ring.push({.index = 5}));
     EXPECT_EQ(ring.size(), 2U);
 }
 

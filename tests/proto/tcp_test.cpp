@@ -50,7 +50,7 @@ TcpWindow after_syn(const Bytes& options) {
     EXPECT_EQ(f.packet.drop, Drop::None);
     SideLines side;
     EXPECT_EQ(proto::tcp::open(f.packet, side, Settings{}).outcome, Outcome::Accept);
-    return side.original_window;
+    return side.window[0];
 }
 
 TEST(TcpOptions, OfASynAreRead) {
@@ -86,8 +86,8 @@ TEST(TcpOptions, AnyBytesAreSafe) {
         Frame ack{out().flags("A").seq(1001).ack(5001).tcp_options(options).build()};
         SideLines side;
         static_cast<void>(proto::open(syn.packet, side, Settings{}));
-        side.reply_window.flags = proto::tcp::flag::kSackPermitted;
-        side.reply_window.max_window = 1;
+        side.window[1].flags = proto::tcp::flag::kSackPermitted;
+        side.window[1].max_window = 1;
         const proto::View view{.state = index_of(TcpState::Established), .side = &side};
         static_cast<void>(proto::update(ack.packet, view, Settings{}));
     }
@@ -128,14 +128,14 @@ TEST(Tcp, FlagsThatNoStackSendsAreInvalidInEveryState) {
 TEST(Tcp, AnInvalidSegmentLeavesTheWindowsAlone) {
     Box box;
     const auto before = box.establish();
-    const TcpWindow original = before.conn->side.original_window;
-    const TcpWindow reply = before.conn->side.reply_window;
+    const TcpWindow original = before.conn->side.window[0];
+    const TcpWindow reply = before.conn->side.window[1];
 
     const auto r = box.send(out().flags("PA").seq(500'000).ack(5001).window(1000).payload("x"));
 
     EXPECT_EQ(r.verdict.outcome, Outcome::Invalid);
-    EXPECT_EQ(std::memcmp(&original, &r.conn->side.original_window, sizeof original), 0);
-    EXPECT_EQ(std::memcmp(&reply, &r.conn->side.reply_window, sizeof reply), 0);
+    EXPECT_EQ(std::memcmp(&original, &r.conn->side.window[0], sizeof original), 0);
+    EXPECT_EQ(std::memcmp(&reply, &r.conn->side.window[1], sizeof reply), 0);
 }
 
 TEST(Tcp, ALaterFragmentRefreshesAnEstablishedConnectionOnly) {
