@@ -118,9 +118,8 @@ struct Conntrack::Impl {
         std::array<YoungRecord, kVictims> victims{};  ///< at positions modulo kVictims
         std::uint32_t victim_next = 0;                ///< position of the oldest
         std::uint32_t victim_end = 0;
-        std::uint32_t victim_loaded = 0;  ///< up to here their lines are on the way
-        std::uint32_t sweep_at = 0;       ///< next index of the sweep
-        Nanos sweep_time = 0;             ///< when the sweep got there
+        std::uint32_t sweep_at = 0;  ///< next index of the sweep
+        Nanos sweep_time = 0;        ///< when the sweep got there
         YoungRing young;
         EventRing events;
     };
@@ -144,6 +143,9 @@ struct Conntrack::Impl {
     /// Makes `m` the packet's connection. False if it has ended since.
     bool adopt(Packet& p, const Match& m) const noexcept;
     void lookup_burst(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
+    void seek_bucket(Packet& p) noexcept;
+    std::uint32_t seek_entry(Packet& p) noexcept;
+    void seek_connection(Worker& me, Packet& p, std::uint32_t candidate, Ticks ticks) noexcept;
     bool lookup_one(Worker& w, Packet& p, Ticks now) noexcept;
     /// True if what lookup() saw still stands: no entry has p's tuple, nor the mirror image.
     [[nodiscard]] bool still_absent(const Packet& p) const noexcept {
@@ -173,14 +175,12 @@ struct Conntrack::Impl {
     /// Under the bucket's lock: the linked entry other than `self` that holds `t`, or none.
     [[nodiscard]] Holder holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t, Ticks now,
                                 std::uint32_t self) const noexcept;
-    /// True if a packet of this protocol works on the trackers' line or the books.
-    [[nodiscard]] bool uses_side(std::uint8_t protocol) const noexcept {
-        return proto::needs_side(protocol) || keeps_books();
-    }
     /// True if entries that are made now have books.
     [[nodiscard]] bool keeps_books() const noexcept { return settings.acct || settings.timestamp; }
     /// Starts to load the lines that a newcomer in entry `index` will write.
     void prefetch_entry(std::uint32_t index) const noexcept;
+    /// Starts to load the lines behind the first that update() will write for p's connection.
+    void prefetch_side(const Packet& p) const noexcept;
     [[nodiscard]] bool lock_side(ConnHandle h, std::uint8_t at = life::kLinked) const noexcept;
     void unlock_side(std::uint32_t index) const noexcept;
 

@@ -117,11 +117,9 @@ bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
 }
 
 void Conntrack::Impl::load_victim(Worker& me) noexcept {
-    // Some may have been used before their time.
-    if (me.victim_loaded - me.victim_next > kVictims) me.victim_loaded = me.victim_next;
-    if (me.victim_loaded - me.victim_next >= kVictimsAhead) return;
-    if (me.victim_loaded == me.victim_end && !stash_victims(me, me.young)) return;
-    const YoungRecord& r = me.victims[me.victim_loaded++ % kVictims];
+    if (me.victim_end - me.victim_next <= kVictimsAhead) stash_victims(me, me.young);
+    if (me.victim_end - me.victim_next <= kVictimsAhead) return;
+    const YoungRecord& r = me.victims[(me.victim_next + kVictimsAhead) % kVictims];
     prefetch_write(&index.bucket(r.original_bucket));
     if (r.reply_bucket != r.original_bucket) prefetch_write(&index.bucket(r.reply_bucket));
     prefetch_entry(r.index);
