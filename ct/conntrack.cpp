@@ -138,7 +138,7 @@ void Conntrack::Impl::prefetch_entry(std::uint32_t i) const noexcept {
     if (keeps_books()) prefetch_write(pool.side(i).books());
 }
 
-void Conntrack::Impl::prefetch_side(const Packet& p) const noexcept {
+[[gnu::always_inline]] inline void Conntrack::Impl::prefetch_side(const Packet& p) const noexcept {
     const SideLines& side = pool.side(p.conn.index);
     if (proto::needs_side(p.tuple.proto) || settings.acct) prefetch_write(&side);
     if (settings.acct) prefetch_write(side.books());
@@ -253,9 +253,9 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
     HotLine& hot = pool.hot(h.index);
     SideLines& side = pool.side(h.index);
     const Meta wanted = Meta::established(h.generation);
-    Meta m{hot.meta.load(std::memory_order_acquire)};
-    if (!m.same_course(wanted) || !lock_side(h)) return false;
-    m = Meta{hot.meta.load(std::memory_order_acquire)};
+    if (!Meta{hot.meta.load(std::memory_order_acquire)}.same_course(wanted)) return false;
+    take_side(h.index);
+    Meta m{hot.meta.load(std::memory_order_seq_cst)};
     std::uint32_t timeout_s = 0;
     if (!m.same_course(wanted) || !proto::tcp::update_data(p, side, settings, timeout_s)) {
         unlock_side(h.index);
@@ -278,7 +278,7 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
     }
     unlock_side(h.index);
     p.state = CtState::Established;
-    p.status = status_of(m, fixed_bits);
+    p.status |= status::kSeenReply | status::kAssured;
     return true;
 }
 

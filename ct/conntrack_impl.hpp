@@ -103,7 +103,7 @@ struct Conntrack::Impl {
     /// Connections to come whose lines are being loaded while one is opened: four or five lines
     /// each, so that the fill buffers of a core suffice for them.
     static constexpr std::uint32_t kVictimsAhead = 4;
-    static constexpr std::uint32_t kEntriesAhead = 4;
+    static constexpr std::uint32_t kEntriesAhead = Pool::kAhead - 1;
 
     /// What belongs to one worker. Nobody else writes it; counters and the ring are read by others.
     struct alignas(kCacheLine) Worker {
@@ -181,6 +181,7 @@ struct Conntrack::Impl {
     void prefetch_entry(std::uint32_t index) const noexcept;
     /// Starts to load the lines behind the first that update() will write for p's connection.
     void prefetch_side(const Packet& p) const noexcept;
+    void take_side(std::uint32_t index) const noexcept;
     [[nodiscard]] bool lock_side(ConnHandle h, std::uint8_t at = life::kLinked) const noexcept;
     void unlock_side(std::uint32_t index) const noexcept;
 
@@ -233,20 +234,25 @@ struct Conntrack::Impl {
     std::atomic<int> listeners{0};
 };
 
-/// Takes the side lock of the entry that `h` names, if it is at that point of its life: linked, or
-/// dying if the caller is the one who claimed it. False if it is not.
+/// Takes the side lock of an entry.
 ///
 /// An entry ends without this lock, so a holder may be left over from a former life: it looks at
-/// `meta` after it has the lock, and touches nothing if the entry has ended. Whoever fills the
-/// entry for its next life looks at the lock after it was claimed. These accesses are sequentially
-/// consistent: either the holder sees the claim, or the other sees the lock, and waits.
-[[gnu::always_inline]] inline bool Conntrack::Impl::lock_side(ConnHandle h,
-                                                              std::uint8_t at) const noexcept {
-    std::atomic<std::uint32_t>& lock = pool.side(h.index).lock;
+/// `meta`, sequentially consistent, after it has the lock, and touches nothing if the entry has
+/// ended. Whoever fills the entry for its next life looks at the lock, likewise, after the entry
+/// was claimed. So either the holder sees the claim, or the other sees the lock, and waits.
+[[gnu::always_inline]] inline void Conntrack::Impl::take_side(std::uint32_t i) const noexcept {
+    std::atomic<std::uint32_t>& lock = pool.side(i).lock;
     for (std::uint32_t free = 0;
          !lock.compare_exchange_weak(free, 1, std::memory_order_seq_cst, std::memory_order_relaxed);
          free = 0)
         spin_pause();
+}
+
+/// take_side() of the entry that `h` names, if it is at that point of its life: linked, or dying if
+/// the caller is the one who claimed it. False if it is not.
+[[gnu::always_inline]] inline bool Conntrack::Impl::lock_side(ConnHandle h,
+                                                              std::uint8_t at) const noexcept {
+    take_side(h.index);
     const Meta m{pool.hot(h.index).meta.load(std::memory_order_seq_cst)};
     if (m.generation() == h.generation && m.life() == at) [[likely]]
         return true;

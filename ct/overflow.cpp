@@ -109,6 +109,7 @@ void Conntrack::Impl::turn_over(YoungRing& ring, Ticks now) noexcept {
 }
 
 bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
+    if (from.size() == 0) return false;
     std::array<YoungRecord, kVictims / 2> oldest;
     const std::uint32_t room = kVictims - (me.victim_end - me.victim_next);
     const std::size_t n = from.pop({oldest.data(), std::min<std::size_t>(oldest.size(), room)});
@@ -132,7 +133,7 @@ void Conntrack::Impl::trim_young(WorkerId w) noexcept {
         const Meta m{pool.hot(h.index).meta.load(std::memory_order_acquire)};
         if (m.generation() == h.generation && m.life() == life::kLinked && !m.assured()) return;
     }
-    stash_victims(me, me.young);
+    static_cast<void>(stash_victims(me, me.young));
 }
 
 bool Conntrack::Impl::evict_oldest(WorkerId w, Nanos now) noexcept {
@@ -225,8 +226,10 @@ std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexce
     if (oldest_goes && over_embryonic_budget(me)) evict_oldest(w, now);
     std::uint32_t i = pool.take(w);
     if (i != Pool::kNone) {
-        if (const std::uint32_t next = pool.peek(w, kEntriesAhead); next != Pool::kNone)
+        if (const std::uint32_t next = pool.peek(w, kEntriesAhead); next != Pool::kNone) {
             prefetch_entry(next);
+            if (p.tuple.family == Family::Ipv6) prefetch_write(&pool.addrs6(next));
+        }
         return i;
     }
 

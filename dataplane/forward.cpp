@@ -55,16 +55,14 @@ void count_hop(Packet& p) noexcept {
         --at[offsetof(ct::Ipv6Header, hop_limit)];
         return;
     }
-    auto ip = ct::load<ct::Ipv4Header>(at);
-    const auto word = [&] {
-        return Be16::from_raw(static_cast<std::uint16_t>(ip.ttl | ip.protocol << 8U));
-    };
-    const Be16 before = word();
-    --ip.ttl;
+    constexpr std::size_t kTtl = offsetof(ct::Ipv4Header, ttl);  // and the protocol behind it
+    constexpr std::size_t kChecksum = offsetof(ct::Ipv4Header, checksum);
+    const auto before = ct::load<Be16>(at + kTtl);
+    const auto after = Be16::from_host(static_cast<std::uint16_t>(before.host() - 0x100U));
     ct::ChecksumDelta delta;
-    delta.replace(before, word());
-    ip.checksum = delta.apply(ip.checksum);
-    ct::store(at, ip);
+    delta.replace(before, after);
+    ct::store(at + kTtl, after);
+    ct::store(at + kChecksum, delta.apply(ct::load<Be16>(at + kChecksum)));
 }
 
 [[nodiscard]] bool may_be_split(const Packet& p) noexcept {
@@ -77,15 +75,19 @@ void count_hop(Packet& p) noexcept {
 /// what stands behind the IP packet. A frame came in with at least that header, or was made so.
 void frame(Packet& p, std::uint64_t dst, const MacAddress& src) noexcept {
     const auto shift = static_cast<std::uint16_t>(p.l3_offset - kEthernet);
-    p.data += shift;
-    p.l3_offset = kEthernet;
-    p.l4_offset = static_cast<std::uint16_t>(p.l4_offset - shift);
-    p.payload_offset = static_cast<std::uint16_t>(p.payload_offset - shift);
-    p.end -= shift;
+    if (shift != 0) {
+        p.data += shift;
+        p.l3_offset = kEthernet;
+        p.l4_offset = static_cast<std::uint16_t>(p.l4_offset - shift);
+        p.payload_offset = static_cast<std::uint16_t>(p.payload_offset - shift);
+        p.end -= shift;
+    }
     p.length = p.end;
-    ct::EthernetHeader ethernet{{}, src, Be16::from_host(p.ethertype)};
-    std::memcpy(ethernet.dst.data(), &dst, ethernet.dst.size());
-    ct::store(p.data, ethernet);
+    // Straight to where it belongs: a header put together elsewhere would be read back in other
+    // pieces than it was written in, which a core's store buffer cannot forward.
+    std::memcpy(p.data, &dst, sizeof(MacAddress));
+    std::memcpy(p.data + offsetof(ct::EthernetHeader, src), src.data(), sizeof src);
+    ct::store(p.data + offsetof(ct::EthernetHeader, type), Be16::from_host(p.ethertype));
 }
 
 /// The options that belong into later fragments, padded to whole words (RFC 791 3.1: those whose
@@ -175,6 +177,11 @@ void Forward::route(ct::WorkerId w, Packet& p, const ct::Addr& dst, ct::Nanos no
         p.next_hop = routes_.on_link(p.tuple.family, p.out_port);
         hop = &routes_.hop(p.next_hop);
     }
+    if (hop->kind == HopKind::Link || hop->kind == HopKind::Gateway) [[likely]] {
+        p.out_port = hop->port;
+        if (!may_pass(lane, p, now)) p.out_port = ct::kNoPort;
+        return;
+    }
     switch (hop->kind) {
         case HopKind::Group:
             // Of what is multicast only ICMP is listened to. Dropped here, as in Linux's input
@@ -187,15 +194,10 @@ void Forward::route(ct::WorkerId w, Packet& p, const ct::Addr& dst, ct::Nanos no
         case HopKind::Local:
             p.out_port = ct::kLocalPort;
             return;
-        case HopKind::Link:
-        case HopKind::Gateway:
-            p.out_port = hop->port;
-            if (!may_pass(lane, p, now)) p.out_port = ct::kNoPort;
-            return;
         case HopKind::Unreachable:
             complain(lane, p, Complaint::NoRoute, 0, Tracking::Untracked, now);
             [[fallthrough]];
-        case HopKind::Discard:
+        default:
             p.drop = Drop::NoRoute;
             return;
     }

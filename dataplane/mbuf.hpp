@@ -36,11 +36,7 @@ namespace dp {
 
 /// A packet of `m`, which has one segment, that came in by `port`. p owns m.
 inline void fill_packet(ct::Packet& p, rte_mbuf* m, ct::PortId port) noexcept {
-    p = ct::Packet{};
-    p.data = rte_pktmbuf_mtod(m, std::uint8_t*);
-    p.length = m->data_len;
-    p.in_port = port;
-    p.owner = m;
+    p.begin(rte_pktmbuf_mtod(m, std::uint8_t*), m->data_len, port, m);
 }
 
 /// The packet of the pipeline's that `made` becomes. p owns the buffer.

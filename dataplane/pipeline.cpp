@@ -99,33 +99,35 @@ void Pipeline::raw(ct::WorkerId w, std::span<Packet> packets) noexcept {
 /// One by one: the second packet of a new flow must find the connection that the first made a
 /// moment ago, and meet its rules only after it.
 void Pipeline::decide(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    Skipped skipped;
     for (Packet& p : packets) {
         if (!concerns_conntrack(p)) continue;
         const bool is_new = !p.conn.valid() && p.state == ct::CtState::None;
         if (is_new)
-            open_new(w, p, now);
+            open_new(w, p, now, skipped);
         else
-            pass(w, p, now);
+            pass(w, p, now, skipped);
     }
+    if (skipped.packets != 0) rules_.count_skipped(w, skipped.packets, skipped.bytes);
 }
 
-void Pipeline::open_new(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+void Pipeline::open_new(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) noexcept {
     switch (ct_.open(w, p, now)) {
         case ct::Conntrack::Opening::Refused:
             return;
         case ct::Conntrack::Opening::Found:
         case ct::Conntrack::Opening::Invalid:
-            pass(w, p, now);
+            pass(w, p, now, skipped);
             return;
         case ct::Conntrack::Opening::Opened:
             break;
     }
     // Whoever ends here leaves no trace: an entry is in the table only if its packet goes on.
-    if (!bind(w, p, now)) ct_.abandon(w, p);
+    if (!bind(w, p, now, skipped)) ct_.abandon(w, p);
 }
 
 /// From an unconfirmed connection to one in the table. False if the packet was dropped on the way.
-bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) noexcept {
     p.drop = nat_.destination(w, p, now);
     if (!p.alive()) return false;
     forward_.route(w, p, destination_of(p), now);
@@ -138,7 +140,7 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
             case ct::Conntrack::Confirmation::Linked:
                 return true;
             case ct::Conntrack::Confirmation::Joined:
-                pass(w, p, now);
+                pass(w, p, now, skipped);
                 return true;
             case ct::Conntrack::Confirmation::Refused:
                 return false;
@@ -152,7 +154,7 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
 }
 
 /// A packet that opens nothing: of an existing connection, invalid, or untracked.
-void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
+void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) noexcept {
     // What may open nothing because its first fragment was refused is refused with it.
     if (p.state == ct::CtState::Invalid && p.fragment == ct::Fragment::Later) {
         p.drop = Drop::CtInvalid;
@@ -165,7 +167,8 @@ void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
         return;
     }
     if (p.state == ct::CtState::Established && rules_.filter_skips_established()) {
-        rules_.count_skipped(w, 1, p.end - p.l3_offset);
+        ++skipped.packets;
+        skipped.bytes += p.end - p.l3_offset;
         return;
     }
     static_cast<void>(admit(w, p, now));

@@ -37,14 +37,21 @@ public:
     void drain(ct::WorkerId w) noexcept;
 
 private:
+    /// What of a burst passes as established without a look at the filter chain.
+    struct Skipped {
+        std::uint64_t packets = 0;
+        std::uint64_t bytes = 0;
+    };
+
     void track_fragments(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
     void follow_first(ct::WorkerId w, const ct::Packet& first, ct::Nanos now) noexcept;
     void connect(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
     void raw(ct::WorkerId w, std::span<ct::Packet> packets) noexcept;
     void decide(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
-    void open_new(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
-    [[nodiscard]] bool bind(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
-    void pass(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    void open_new(ct::WorkerId w, ct::Packet& p, ct::Nanos now, Skipped& skipped) noexcept;
+    [[nodiscard]] bool bind(ct::WorkerId w, ct::Packet& p, ct::Nanos now,
+                            Skipped& skipped) noexcept;
+    void pass(ct::WorkerId w, ct::Packet& p, ct::Nanos now, Skipped& skipped) noexcept;
     [[nodiscard]] bool admit(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
 
     ct::Conntrack& ct_;

@@ -39,10 +39,12 @@ void Pool::refill(Cache& c) noexcept {
     lock();
     const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
     const std::uint32_t n = std::min(free, kBatch);
-    std::uint32_t count = c.count.load(std::memory_order_relaxed);
-    // In reverse, so that the cache hands them out in the order in which the stack would.
-    for (std::uint32_t i = 0; i < n; ++i) c.entries[count++] = free_[free - n + i];
-    c.count.store(count, std::memory_order_relaxed);
+    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+    // Below those that it has: what will be taken next is on its way from memory already. In the
+    // order in which the stack would hand them out.
+    std::copy_backward(c.entries.begin(), c.entries.begin() + count, c.entries.begin() + count + n);
+    for (std::uint32_t i = 0; i < n; ++i) c.entries[i] = free_[free - n + i];
+    c.count.store(count + n, std::memory_order_relaxed);
     free_count_.store(free - n, std::memory_order_relaxed);
     unlock();
 }
@@ -58,7 +60,7 @@ void Pool::spill(Cache& c) noexcept {
     unlock();
 }
 
-std::uint32_t Pool::take_from_stack(Cache& c) noexcept {
+std::uint32_t Pool::take_scarce(Cache& c) noexcept {
     if (batch_ != 0) {
         refill(c);
         const std::uint32_t count = c.count.load(std::memory_order_relaxed);
@@ -72,13 +74,6 @@ std::uint32_t Pool::take_from_stack(Cache& c) noexcept {
     if (free != 0) free_count_.store(free - 1, std::memory_order_relaxed);
     unlock();
     return taken;
-}
-
-bool Pool::ready(std::uint32_t w, std::uint32_t wanted) noexcept {
-    if (batch_ == 0) return free_count_.load(std::memory_order_relaxed) >= wanted;
-    Cache& c = caches_[w];
-    if (c.count.load(std::memory_order_relaxed) < wanted) refill(c);
-    return c.count.load(std::memory_order_relaxed) >= wanted;
 }
 
 void Pool::give_to_stack(Cache& c, std::uint32_t i) noexcept {

@@ -26,6 +26,8 @@ class Pool {
 public:
     static constexpr std::uint32_t kNone = ConnHandle::kNone;
     static constexpr std::uint32_t kBatch = 64;  ///< entries moved at once
+    /// As long as the stack has any, a cache knows at least so many of the entries to come.
+    static constexpr std::uint32_t kAhead = 4;
 
     /// `capacity` entries for `workers` users. Throws std::bad_alloc.
     Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest);
@@ -43,8 +45,8 @@ public:
     [[nodiscard]] std::uint32_t take(std::uint32_t w) noexcept {
         Cache& c = caches_[w];
         const std::uint32_t count = c.count.load(std::memory_order_relaxed);
-        if (count == 0) [[unlikely]]
-            return take_from_stack(c);
+        if (count <= kAhead) [[unlikely]]
+            return take_scarce(c);
         c.count.store(count - 1, std::memory_order_relaxed);
         return c.entries[count - 1];
     }
@@ -55,9 +57,6 @@ public:
         const std::uint32_t count = c.count.load(std::memory_order_relaxed);
         return n < count ? c.entries[count - 1 - n] : kNone;
     }
-    /// Makes sure that the cache holds a burst's worth if the pool has it.
-    /// True if take() will succeed at least `wanted` times.
-    bool ready(std::uint32_t w, std::uint32_t wanted) noexcept;
     /// Gives entry `i` back. Its generation has gone up before.
     void give(std::uint32_t w, std::uint32_t i) noexcept {
         if constexpr (kChecks >= 1)
@@ -85,7 +84,7 @@ private:
 
     void lock() noexcept;
     void unlock() noexcept { locked_.store(false, std::memory_order_release); }
-    [[nodiscard]] std::uint32_t take_from_stack(Cache& c) noexcept;
+    [[nodiscard]] std::uint32_t take_scarce(Cache& c) noexcept;
     void give_to_stack(Cache& c, std::uint32_t i) noexcept;
     void refill(Cache& c) noexcept;
     void spill(Cache& c) noexcept;

@@ -75,14 +75,6 @@ inline constexpr std::uint32_t kMaxIpBytes = 65'535;  // RFC 791 3.1, RFC 8200 4
     return Drop::BadExtension;
 }
 
-[[nodiscard]] bool ipv4_addresses_are_sound(const Tuple& tuple) noexcept {
-    const std::uint32_t src = tuple.src.as_v4().raw();
-    const std::uint32_t dst = tuple.dst.as_v4().raw();
-    const bool multicast = (tuple.src.bytes[0] & 0xf0U) == 0xe0;
-    const bool loopback = tuple.src.bytes[0] == 127 || tuple.dst.bytes[0] == 127;
-    return !multicast && !loopback && src != 0xffff'ffff && dst != 0 && src != dst;
-}
-
 [[nodiscard]] bool ipv6_addresses_are_sound(const Tuple& tuple) noexcept {
     static constexpr Addr kUnspecified{};
     static constexpr Addr kLoopback{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
@@ -134,8 +126,9 @@ Drop read_ipv6(Reader& in, Extent extent, Tuple& tuple, IpInfo& info) noexcept {
 }
 
 Drop check_addresses(const Tuple& tuple) noexcept {
-    const bool sound = tuple.family == Family::Ipv4 ? ipv4_addresses_are_sound(tuple)
-                                                    : ipv6_addresses_are_sound(tuple);
+    const bool sound = tuple.family == Family::Ipv4
+                           ? ipv4_addresses_are_sound(tuple.src.as_v4(), tuple.dst.as_v4())
+                           : ipv6_addresses_are_sound(tuple);
     return sound ? Drop::None : Drop::BadIpAddress;
 }
 

@@ -51,6 +51,15 @@ struct IpInfo {
 [[nodiscard]] Drop read_ipv4(Reader& in, Extent extent, Tuple& tuple, IpInfo& info) noexcept;
 [[nodiscard]] Drop read_ipv6(Reader& in, Extent extent, Tuple& tuple, IpInfo& info) noexcept;
 
+/// What check_addresses() asks of IPv4.
+[[nodiscard]] inline bool ipv4_addresses_are_sound(Be32 from, Be32 to) noexcept {
+    const std::uint32_t src = from.host();
+    const std::uint32_t dst = to.host();
+    const bool multicast = src >> 28U == 0xe;
+    const bool loopback = src >> 24U == 127 || dst >> 24U == 127;
+    return !multicast && !loopback && src != 0xffff'ffff && dst != 0 && src != dst;
+}
+
 /// None, or BadIpAddress if no packet on a wire may have these addresses (RFC 1122 3.2.1.3,
 /// RFC 4291 2.5.2, 2.5.3 and 2.7): a source that is multicast, broadcast or loopback; a destination
 /// that is loopback or unspecified; a source that is its own destination (a "land" packet).

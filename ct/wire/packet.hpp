@@ -100,6 +100,30 @@ struct Packet {
     PortId out_port = kNoPort;
     std::uint32_t next_hop = 0;  ///< index of the next hop; meaning is forwarding's own
 
+    /// Makes this, whatever it was before, a packet that came in by `port` and was not looked at
+    /// yet. What parse() sets, and what is valid only where another field says so, stays as it is.
+    void begin(std::uint8_t* bytes, std::uint32_t size, PortId port, void* buffer) noexcept {
+        data = bytes;
+        length = size;
+        in_port = port;
+        ip_check = HwCheck::Unknown;
+        l4_check = HwCheck::Unknown;
+        owner = buffer;
+        tuple.zone = 0;
+        conn = {};
+        state = CtState::None;
+        dir = Dir::Original;
+        drop = Drop::None;
+        status = 0;
+        opened = false;
+        mirrored = false;
+        absent = false;
+        mark = 0;
+        masqueraded = false;
+        out_port = kNoPort;
+        next_hop = 0;
+    }
+
     [[nodiscard]] bool alive() const noexcept { return drop == Drop::None; }
     [[nodiscard]] std::span<std::uint8_t> bytes() noexcept { return {data, length}; }
     [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept { return {data, length}; }

@@ -32,8 +32,7 @@ struct ParseOptions {
 /// May be called again on the same Packet after its bytes have changed.
 [[nodiscard]] Drop parse(Packet& p, const ParseOptions& options) noexcept;
 
-/// parse() of each packet that has no drop reason from its receiver, with the headers of those
-/// ahead on their way into the cache.
+/// parse() of each packet that has no drop reason from its receiver, who has fetched the headers.
 void parse(std::span<Packet> packets, const ParseOptions& options) noexcept;
 
 }  // namespace ct

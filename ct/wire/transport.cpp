@@ -46,20 +46,6 @@ struct Segment {
 
 // ---- TCP.
 
-/// The sets of flags that a stack sends, PSH, ECE and CWR aside (semantics.md 2.1), as a bit each.
-constexpr std::uint64_t legal_flag_sets() noexcept {
-    using namespace tcpflag;
-    std::uint64_t sets = 0;
-    for (const unsigned flags :
-         {unsigned{kSyn}, kSyn | unsigned{kUrg}, kSyn | unsigned{kAck}, unsigned{kRst},
-          kRst | unsigned{kAck}, kFin | unsigned{kAck}, kFin | unsigned{kAck} | kUrg,
-          unsigned{kAck}, kAck | unsigned{kUrg}})
-        sets |= std::uint64_t{1} << flags;
-    return sets;
-}
-inline constexpr unsigned kJudgedFlags =
-    tcpflag::kFin | tcpflag::kSyn | tcpflag::kRst | tcpflag::kAck | tcpflag::kUrg;
-
 [[nodiscard]] Drop parse_tcp(Segment s) noexcept {
     const std::span<const std::uint8_t> segment = s.in.rest();
     TcpHeader tcp;
@@ -67,8 +53,7 @@ inline constexpr unsigned kJudgedFlags =
     if (tcp.header_bytes() < sizeof tcp) return Drop::BadTcpHeader;
     if (!s.in.skip(tcp.header_bytes() - sizeof tcp)) return s.short_by(Drop::BadTcpHeader);
     if (!checksum_holds(s, segment, segment.size())) return Drop::BadTcpChecksum;
-    constexpr std::uint64_t kLegal = legal_flag_sets();
-    if ((kLegal >> (tcp.flags & kJudgedFlags) & 1U) == 0) return Drop::BadTcpFlags;
+    if (!tcp_flags_are_legal(tcp.flags)) return Drop::BadTcpFlags;
     s.set_ports(tcp.sport, tcp.dport);
     s.set_payload();
     s.p.tcp_flags = tcp.flags;

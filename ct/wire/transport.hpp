@@ -13,6 +13,22 @@
 
 namespace ct {
 
+/// True for the sets of flags that a stack sends, PSH, ECE and CWR aside (semantics.md 2.1).
+[[nodiscard]] constexpr bool tcp_flags_are_legal(std::uint8_t flags) noexcept {
+    using namespace tcpflag;
+    constexpr unsigned kJudged = kFin | kSyn | kRst | kAck | kUrg;
+    constexpr std::uint64_t kLegal = [] {
+        std::uint64_t sets = 0;
+        for (const unsigned set :
+             {unsigned{kSyn}, kSyn | unsigned{kUrg}, kSyn | unsigned{kAck}, unsigned{kRst},
+              kRst | unsigned{kAck}, kFin | unsigned{kAck}, kFin | unsigned{kAck} | kUrg,
+              unsigned{kAck}, kAck | unsigned{kUrg}})
+            sets |= std::uint64_t{1} << set;
+        return sets;
+    }();
+    return (kLegal >> (flags & kJudged) & 1U) != 0;
+}
+
 /// What to do about the transport checksum of a packet.
 enum class Check : std::uint8_t {
     Skip,    ///< it is right, or it cannot or need not be known

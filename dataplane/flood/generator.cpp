@@ -5,39 +5,7 @@
 
 namespace dp::flood {
 
-namespace {
-
-constexpr std::uint8_t kSyn = ct::tcpflag::kSyn;
-constexpr std::uint8_t kAck = ct::tcpflag::kAck;
-constexpr std::uint8_t kFin = ct::tcpflag::kFin;
-constexpr std::uint8_t kPsh = ct::tcpflag::kPsh;
-
-constexpr std::uint32_t kSeqShift = 12;        // sequence space of a connection: 4096
-constexpr std::uint32_t kLegitIds = 1U << 20;  // connections that sequence numbers tell apart
-constexpr std::uint32_t kServerIsn = 0x8000'0000;
-constexpr std::uint16_t kRequestBytes = 100;
-constexpr std::uint16_t kResponseBytes = 400;
-constexpr std::uint16_t kWindow = 64'240;
-constexpr std::uint32_t kPortsPerAddress = 50'000;
-constexpr std::uint32_t kSetupInFlight = 4096;  // handshakes at a time: no flood of its own
-constexpr ct::Nanos kLag = 1'000'000;           // that a pace may be behind: 1 ms
-
-/// The server's sequence number for what it has sent so far in the connection of `client_isn`.
-constexpr std::uint32_t server_seq(std::uint32_t id, std::uint32_t sent) {
-    return (id << kSeqShift) + kServerIsn + sent;
-}
-
-struct Endpoint {
-    std::uint32_t addr;
-    std::uint16_t port;
-};
-
-Endpoint endpoint(std::uint32_t net, std::uint32_t n) {
-    return {net + 1 + n / kPortsPerAddress,
-            static_cast<std::uint16_t>(10'000 + n % kPortsPerAddress)};
-}
-
-}  // namespace
+using namespace plan;
 
 ct::Tuple established_tuple(std::uint32_t n) noexcept {
     const Endpoint client = endpoint(kEstablishedNet, n);
@@ -49,14 +17,6 @@ ct::Tuple established_tuple(std::uint32_t n) noexcept {
     t.sport = ct::Be16::from_host(client.port);
     t.dport = ct::Be16::from_host(kEstablishedPort);
     return t;
-}
-
-bool Generator::Pace::take(ct::Nanos now) noexcept {
-    if (rate_ == kMaxRate) return true;
-    if (rate_ == 0 || now < next_) return false;
-    if (now > next_ + kLag) next_ = now - kLag;
-    next_ += ct::kNanosPerSecond / rate_;
-    return true;
 }
 
 Generator::Generator(const Plan& plan, const FrameMaker& client_side, const FrameMaker& server_side)
@@ -72,27 +32,6 @@ Generator::Generator(const Plan& plan, const FrameMaker& client_side, const Fram
           Pace{plan.established_pps == kMaxRate ? kMaxRate : plan.established_pps / 2}},
       random_state_{plan.seed * 0x9e3779b97f4a7c15 + plan.part + 1} {}
 
-// xorshift64*: cheap, and its high bits are good enough for addresses.
-std::uint64_t Generator::random() noexcept {
-    random_state_ ^= random_state_ >> 12;
-    random_state_ ^= random_state_ << 25;
-    random_state_ ^= random_state_ >> 27;
-    return random_state_ * 0x2545f4914f6cdd1d;
-}
-
-TcpFields Generator::flood_syn() noexcept {
-    const std::uint64_t r = random();
-    TcpFields f;
-    f.src = kFloodNet | static_cast<std::uint32_t>(r >> 40);
-    f.sport = static_cast<std::uint16_t>(1024 + (r >> 8 & 0x7fff));
-    f.dst = kServer;
-    f.dport = kFloodPort;
-    f.seq = static_cast<std::uint32_t>(r);
-    f.window = kWindow;
-    f.flags = kSyn;
-    return f;
-}
-
 TcpFields Generator::legit_syn() noexcept {
     const std::uint32_t id = next_legit_;
     next_legit_ = (id + plan_.parts) % kLegitIds;
@@ -105,33 +44,6 @@ TcpFields Generator::legit_syn() noexcept {
     f.seq = id << kSeqShift;
     f.window = kWindow;
     f.flags = kSyn;
-    return f;
-}
-
-/// An acknowledgement of this generator's established connection `mine`. The window wanders,
-/// because two packets that are alike in everything look like a retransmission.
-TcpFields Generator::established_packet(Side side, std::uint32_t mine) noexcept {
-    const std::uint32_t n = mine * plan_.parts + plan_.part;
-    const Endpoint client = endpoint(kEstablishedNet, n);
-    const std::uint32_t client_seq = (n << kSeqShift) + 1;
-    TcpFields f;
-    f.flags = kAck;
-    f.window = static_cast<std::uint16_t>(kWindow - (random() >> 56));
-    if (side == Side::Client) {
-        f.src = client.addr;
-        f.sport = client.port;
-        f.dst = kServer;
-        f.dport = kEstablishedPort;
-        f.seq = client_seq;
-        f.ack = server_seq(n, 1);
-    } else {
-        f.src = kServer;
-        f.sport = kEstablishedPort;
-        f.dst = client.addr;
-        f.dport = client.port;
-        f.seq = server_seq(n, 1);
-        f.ack = client_seq;
-    }
     return f;
 }
 
@@ -165,38 +77,6 @@ std::uint64_t Generator::unanswered_probes() const noexcept {
     for (std::size_t i = 0; i < established_; ++i)
         if (probe_seen_[0][i] == 0 || probe_seen_[1][i] == 0) ++lost;
     return lost;
-}
-
-bool Generator::next_due(Side side, ct::Nanos now, TcpFields& out) {
-    std::deque<Due>& queue = due_[static_cast<std::size_t>(side)];
-    if (queue.empty() || queue.front().when > now) return false;
-    out = queue.front().fields;
-    queue.pop_front();
-    return true;
-}
-
-bool Generator::next(Side side, ct::Nanos now, TcpFields& out) {
-    if (next_due(side, now, out)) return true;
-    const Phase phase = phase_.load(std::memory_order_relaxed);
-    if (phase == Phase::Probe) return next_probe(side, out);
-    if (phase == Phase::Setup) return side == Side::Client && next_setup(now, out);
-    if (side == Side::Client && phase == Phase::Run && legit_pace_.take(now)) {
-        legit_attempts.add(1);
-        out = legit_syn();
-        return true;
-    }
-    if (established_ != 0 && established_pace_[static_cast<std::size_t>(side)].take(now)) {
-        established_sent.add(1);
-        out = established_packet(side, turn_);
-        turn_ = turn_ + 1 == established_ ? 0 : turn_ + 1;
-        return true;
-    }
-    if (side == Side::Client && flood_pace_.take(now)) {
-        flood_sent.add(1);
-        out = flood_syn();
-        return true;
-    }
-    return false;
 }
 
 /// Queues the answer of the party on side `from` to packet `f`, which it has just seen.
@@ -267,13 +147,13 @@ void Generator::seen_established(Side side, const TcpFields& f, ct::Nanos now) {
         answer(side, f, now, kAck, f.ack, f.seq + 1, 0);
 }
 
-void Generator::seen(Side side, const std::uint8_t* data, std::uint32_t length, ct::Nanos now) {
+void Generator::seen_in_full(Side side, const std::uint8_t* data, std::uint32_t length,
+                             ct::Nanos now) {
     TcpFields f;
     if (!read_frame(data, length, f)) return;
     const std::uint16_t port = side == Side::Server ? f.dport : f.sport;
     if (port == kLegitPort) seen_legit(side, f, now);
     if (port == kEstablishedPort) seen_established(side, f, now);
-    if (port == kFloodPort && side == Side::Server) flood_passed.add(1);
 }
 
 }  // namespace dp::flood

@@ -57,6 +57,42 @@ inline constexpr std::uint16_t kEstablishedPort = 8080;
 /// The tuple of established connection `n`, as its client sends.
 [[nodiscard]] ct::Tuple established_tuple(std::uint32_t n) noexcept;
 
+/// What the generator's packets are made of.
+namespace plan {
+
+inline constexpr std::uint8_t kSyn = ct::tcpflag::kSyn;
+inline constexpr std::uint8_t kAck = ct::tcpflag::kAck;
+inline constexpr std::uint8_t kFin = ct::tcpflag::kFin;
+inline constexpr std::uint8_t kPsh = ct::tcpflag::kPsh;
+
+inline constexpr std::uint32_t kSeqShift = 12;  // sequence space of a connection: 4096
+inline constexpr std::uint32_t kLegitIds = 1U
+                                           << 20;  // connections that sequence numbers tell apart
+inline constexpr std::uint32_t kServerIsn = 0x8000'0000;
+inline constexpr std::uint16_t kRequestBytes = 100;
+inline constexpr std::uint16_t kResponseBytes = 400;
+inline constexpr std::uint16_t kWindow = 64'240;
+inline constexpr std::uint32_t kPortsPerAddress = 50'000;
+inline constexpr std::uint32_t kSetupInFlight = 4096;  // handshakes at a time: no flood of its own
+inline constexpr ct::Nanos kLag = 1'000'000;           // that a pace may be behind: 1 ms
+
+/// The server's sequence number for what it has sent so far in the connection of `client_isn`.
+[[nodiscard]] constexpr std::uint32_t server_seq(std::uint32_t id, std::uint32_t sent) {
+    return (id << kSeqShift) + kServerIsn + sent;
+}
+
+struct Endpoint {
+    std::uint32_t addr;
+    std::uint16_t port;
+};
+
+[[nodiscard]] inline Endpoint endpoint(std::uint32_t net, std::uint32_t n) {
+    return {net + 1 + n / kPortsPerAddress,
+            static_cast<std::uint16_t>(10'000 + n % kPortsPerAddress)};
+}
+
+}  // namespace plan
+
 class Generator {
 public:
     enum class Phase : std::uint8_t {
@@ -92,7 +128,17 @@ public:
     [[nodiscard]] std::uint64_t unanswered_probes() const noexcept;
 
     /// Takes note of a frame that the dataplane sent on `side`.
-    void seen(Side side, const std::uint8_t* data, std::uint32_t length, ct::Nanos now);
+    void seen(Side side, const std::uint8_t* data, std::uint32_t length, ct::Nanos now) {
+        const std::uint16_t port = server_port(side == Side::Server, data, length);
+        if (port == kFloodPort) {
+            if (side == Side::Server) flood_passed.add(1);
+        } else if (port == kEstablishedPort && !is_syn(data) &&
+                   phase_.load(std::memory_order_relaxed) == Phase::Run) {
+            established_passed.add(1);
+        } else {
+            seen_in_full(side, data, length, now);
+        }
+    }
 
     Counter flood_sent;
     Counter flood_passed;  ///< flood SYNs that reached the server side
@@ -112,12 +158,15 @@ private:
     /// A steady trickle: how many packets of a rate are due.
     class Pace {
     public:
-        explicit Pace(std::uint64_t per_second) noexcept : rate_{per_second} {}
+        explicit Pace(std::uint64_t per_second) noexcept
+            : rate_{per_second},
+              interval_{per_second == 0 ? 0 : ct::kNanosPerSecond / per_second} {}
         /// True, and one taken, if a packet is due at `now`. Never more than a millisecond behind.
         bool take(ct::Nanos now) noexcept;
 
     private:
         std::uint64_t rate_;
+        ct::Nanos interval_;
         ct::Nanos next_ = 0;
     };
 
@@ -128,6 +177,7 @@ private:
     [[nodiscard]] TcpFields established_packet(Side side, std::uint32_t mine) noexcept;
     [[nodiscard]] TcpFields flood_syn() noexcept;
     [[nodiscard]] TcpFields legit_syn() noexcept;
+    void seen_in_full(Side side, const std::uint8_t* data, std::uint32_t length, ct::Nanos now);
     void seen_legit(Side side, const TcpFields& f, ct::Nanos now);
     void seen_established(Side side, const TcpFields& f, ct::Nanos now);
     void answer(Side from, const TcpFields& f, ct::Nanos when, std::uint8_t flags,
@@ -152,5 +202,98 @@ private:
     std::array<Pace, 2> established_pace_;
     std::uint64_t random_state_;
 };
+
+// What is called for each packet stands here, so that fill() and its callers become one loop.
+
+inline bool Generator::Pace::take(ct::Nanos now) noexcept {
+    using namespace plan;
+    if (rate_ == kMaxRate) return true;
+    if (rate_ == 0 || now < next_) return false;
+    if (now > next_ + kLag) next_ = now - kLag;
+    next_ += interval_;
+    return true;
+}
+
+// xorshift64*: cheap, and its high bits are good enough for addresses.
+inline std::uint64_t Generator::random() noexcept {
+    random_state_ ^= random_state_ >> 12;
+    random_state_ ^= random_state_ << 25;
+    random_state_ ^= random_state_ >> 27;
+    return random_state_ * 0x2545f4914f6cdd1d;
+}
+
+inline TcpFields Generator::flood_syn() noexcept {
+    using namespace plan;
+    const std::uint64_t r = random();
+    TcpFields f;
+    f.src = kFloodNet | static_cast<std::uint32_t>(r >> 40);
+    f.sport = static_cast<std::uint16_t>(1024 + (r >> 8 & 0x7fff));
+    f.dst = kServer;
+    f.dport = kFloodPort;
+    f.seq = static_cast<std::uint32_t>(r);
+    f.window = kWindow;
+    f.flags = kSyn;
+    return f;
+}
+
+/// An acknowledgement of this generator's established connection `mine`. The window wanders,
+/// because two packets that are alike in everything look like a retransmission.
+inline TcpFields Generator::established_packet(Side side, std::uint32_t mine) noexcept {
+    using namespace plan;
+    const std::uint32_t n = mine * plan_.parts + plan_.part;
+    const Endpoint client = endpoint(kEstablishedNet, n);
+    const std::uint32_t client_seq = (n << kSeqShift) + 1;
+    TcpFields f;
+    f.flags = kAck;
+    f.window = static_cast<std::uint16_t>(kWindow - (random() >> 56));
+    if (side == Side::Client) {
+        f.src = client.addr;
+        f.sport = client.port;
+        f.dst = kServer;
+        f.dport = kEstablishedPort;
+        f.seq = client_seq;
+        f.ack = server_seq(n, 1);
+    } else {
+        f.src = kServer;
+        f.sport = kEstablishedPort;
+        f.dst = client.addr;
+        f.dport = client.port;
+        f.seq = server_seq(n, 1);
+        f.ack = client_seq;
+    }
+    return f;
+}
+
+inline bool Generator::next(Side side, ct::Nanos now, TcpFields& out) {
+    if (next_due(side, now, out)) return true;
+    const Phase phase = phase_.load(std::memory_order_relaxed);
+    if (phase == Phase::Probe) return next_probe(side, out);
+    if (phase == Phase::Setup) return side == Side::Client && next_setup(now, out);
+    if (side == Side::Client && phase == Phase::Run && legit_pace_.take(now)) {
+        legit_attempts.add(1);
+        out = legit_syn();
+        return true;
+    }
+    if (established_ != 0 && established_pace_[static_cast<std::size_t>(side)].take(now)) {
+        established_sent.add(1);
+        out = established_packet(side, turn_);
+        turn_ = turn_ + 1 == established_ ? 0 : turn_ + 1;
+        return true;
+    }
+    if (side == Side::Client && flood_pace_.take(now)) {
+        flood_sent.add(1);
+        out = flood_syn();
+        return true;
+    }
+    return false;
+}
+
+inline bool Generator::next_due(Side side, ct::Nanos now, TcpFields& out) {
+    std::deque<Due>& queue = due_[static_cast<std::size_t>(side)];
+    if (queue.empty() || queue.front().when > now) return false;
+    out = queue.front().fields;
+    queue.pop_front();
+    return true;
+}
 
 }  // namespace dp::flood

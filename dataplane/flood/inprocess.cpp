@@ -61,6 +61,7 @@ struct Tap {
     Generator* generator = nullptr;
     Side side = Side::Client;
     const Clock* clock = nullptr;
+    ct::Nanos* now = nullptr;  ///< of the worker's last reception: its thread's own
 };
 
 /// Turns the driver's empty buffers into what arrives; those left over go back.
@@ -68,8 +69,9 @@ std::uint16_t stamp(std::uint16_t, std::uint16_t, rte_mbuf** pkts, std::uint16_t
                     std::uint16_t, void* user) {
     const Tap& tap = *static_cast<Tap*>(user);
     std::uint16_t n = 0;
+    *tap.now = tap.clock->now();
     tap.generator->fill(
-        tap.side, count, tap.clock->now(), [&](const TcpFields& f, const FrameMaker& maker) {
+        tap.side, count, *tap.now, [&](const TcpFields& f, const FrameMaker& maker) {
             rte_mbuf* m = pkts[n++];
             const std::uint16_t length = maker.write(rte_pktmbuf_mtod(m, std::uint8_t*), f);
             m->data_len = length;
@@ -84,10 +86,9 @@ std::uint16_t stamp(std::uint16_t, std::uint16_t, rte_mbuf** pkts, std::uint16_t
 std::uint16_t observe(std::uint16_t, std::uint16_t, rte_mbuf** pkts, std::uint16_t count,
                       void* user) {
     const Tap& tap = *static_cast<Tap*>(user);
-    const ct::Nanos now = tap.clock->now();
     for (std::uint16_t i = 0; i < count; ++i)
         tap.generator->seen(tap.side, rte_pktmbuf_mtod(pkts[i], const std::uint8_t*),
-                            pkts[i]->data_len, now);
+                            pkts[i]->data_len, *tap.now);
     return count;
 }
 
@@ -108,6 +109,7 @@ public:
             plan.legit_cps = (plan.legit_cps + o.workers - 1 - w) / o.workers;
             generators_.push_back(std::make_unique<Generator>(plan, client, server));
         }
+        times_.resize(o.workers);
         taps_.resize(2 * o.workers);
         for (std::uint16_t w = 0; w < o.workers; ++w)
             for (const ct::PortId port : {kClientPort, kServerPort}) tap(port, w);
@@ -139,7 +141,7 @@ private:
     void tap(ct::PortId port, std::uint16_t queue) {
         Tap& t = taps_[std::size_t{2} * queue + port];
         t = {generators_[queue].get(), port == kClientPort ? Side::Client : Side::Server,
-             &dataplane_.clock()};
+             &dataplane_.clock(), &times_[queue].value};
         const std::uint16_t device = dataplane_.port(port).device();
         if (rte_eth_add_rx_callback(device, queue, stamp, &t) == nullptr ||
             rte_eth_add_tx_callback(device, queue, observe, &t) == nullptr)
@@ -222,6 +224,10 @@ private:
     const Options& options_;
     std::vector<std::unique_ptr<Generator>> generators_;  ///< by WorkerId
     std::vector<Tap> taps_;
+    struct alignas(ct::kCacheLine) Time {
+        ct::Nanos value = 0;
+    };
+    std::vector<Time> times_;  ///< by WorkerId
     Dataplane dataplane_;
 };
 
