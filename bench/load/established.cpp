@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bench/load/established.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace bench {
+
+namespace {
+
+ct::Settings settings_of(std::uint32_t flows, const Established::Setup& setup) {
+    ct::Settings s = table_settings(std::max(setup.max, flows));
+    s.acct = setup.acct;
+    return s;
+}
+
+}  // namespace
+
+Established::Established(std::uint32_t flows, Draw draw, Setup setup)
+    : flows_{flows},
+      setup_{setup},
+      table_{settings_of(flows, setup), 1, kHashSeed},
+      tracker_{table_, 0, setup.kind},
+      draw_{draw},
+      filling_draw_{std::move(draw)} {
+    tracker_.establish(0, flows);
+    tracker_.sweeping = setup.sweeping;
+    sent_ = 3 * std::uint64_t{flows};
+}
+
+void Established::fill(std::span<ct::Packet> burst, Draw& draw) noexcept {
+    for (ct::Packet& p : burst) {
+        const Draw::Pick pick = draw.next();
+        tracker_.maker.data(p, pick.flow, pick.reply);
+    }
+}
+
+Contestant Established::contestant(std::string name) {
+    const auto step = [this] {
+        std::array<ct::Packet, kMaxBurst> packets;
+        const std::span<ct::Packet> burst{packets.data(), setup_.burst};
+        for (std::uint32_t done = 0; done < kStep; done += setup_.burst) {
+            fill(burst, draw_);
+            tracker_.run(burst);
+            for (const ct::Packet& p : burst)
+                unexpected_ += static_cast<std::uint64_t>(p.state != ct::CtState::Established);
+        }
+        sent_ += kStep;
+        return std::uint64_t{kStep};
+    };
+    return {.name = std::move(name), .step = step, .prepare = {}};
+}
+
+Contestant Established::filling() {
+    const auto step = [this] {
+        std::array<ct::Packet, kMaxBurst> packets;
+        const std::span<ct::Packet> burst{packets.data(), setup_.burst};
+        for (std::uint32_t done = 0; done < kStep; done += setup_.burst) {
+            fill(burst, filling_draw_);
+            // As the tracker's functions are: something that may read and change every packet.
+            asm volatile("" : : "r"(packets.data()) : "memory");
+            for (const ct::Packet& p : burst)
+                filled_ += static_cast<std::uint64_t>(p.state != ct::CtState::Established);
+        }
+        return std::uint64_t{kStep};
+    };
+    return {.name = "making the packets", .step = step, .prepare = {}};
+}
+
+void Established::check(Program& program, const std::string& id) {
+    const ct::Counters c = table_.counters();
+    program.gate(unexpected_ == 0,
+                 fmt::format("{}: {} packets were not ESTABLISHED", id, unexpected_));
+    program.gate(c.assured_evicted == 0 && c.early_drop == 0 && c.drop == 0 && c.invalid == 0,
+                 fmt::format("{}: {} assured evicted, {} evicted, {} refused, {} invalid", id,
+                             c.assured_evicted, c.early_drop, c.drop, c.invalid));
+    program.gate(c.opened == flows_,
+                 fmt::format("{}: {} opened for {} flows", id, c.opened, flows_));
+    const std::uint32_t stride = std::max(1U, flows_ / 100'000);
+    program.gate_empty(missing_flows(table_, setup_.kind, flows_, true, tracker_.now, stride), id);
+    if (setup_.acct) {
+        const std::uint64_t counted = counted_packets(table_, tracker_.now);
+        program.gate(counted == sent_,
+                     fmt::format("{}: {} packets sent, {} counted", id, sent_, counted));
+    }
+    if (program.options().once()) program.gate_empty(table_.check_invariants(), id);
+}
+
+std::uint32_t Established::side_lines() const {
+    return side_lines_of(table_);
+}
+
+}  // namespace bench
