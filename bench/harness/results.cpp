@@ -38,7 +38,8 @@ nlohmann::ordered_json to_json(const Series& s) {
 void print_cases(const Results& r, std::size_t from) {
     for (std::size_t i = from; i < r.cases.size(); ++i) {
         const Result& c = r.cases[i];
-        if (i == from) fmt::print("\n{}: {}\n", c.info.id, c.info.title);
+        if (i == from || c.info.id != r.cases[i - 1].info.id)
+            fmt::print("\n{}: {}\n", c.info.id, c.info.title);
         const std::string roof = c.roof_ns > 0 && c.value.median > 0
                                      ? fmt::format("  {:4.2f} of {} {:.1f}",
                                                    c.roof_ns / c.value.median, c.roof_id, c.roof_ns)

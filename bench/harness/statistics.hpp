@@ -38,23 +38,42 @@ struct Summary {
             .slices = values.size()};
 }
 
-/// Slope of the least-squares line through (x, y); 0 for fewer than two points.
-[[nodiscard]] inline double slope(const std::vector<double>& x, const std::vector<double>& y) {
+/// A least-squares line through measurements.
+struct Line {
+    double slope = 0;
+    double slope_error = 0;  ///< standard error of the slope
+    double mean = 0;         ///< of y
+
+    /// True if the slope differs from zero by less than chance would have it in 95 of 100 cases.
+    [[nodiscard]] bool level() const noexcept { return std::abs(slope) < 2 * slope_error; }
+};
+
+/// The line through (x, y); all zero for fewer than three points.
+[[nodiscard]] inline Line fit_line(const std::vector<double>& x, const std::vector<double>& y) {
     const std::size_t n = std::min(x.size(), y.size());
-    if (n < 2) return 0;
+    if (n < 3) return {};
+    const auto count = static_cast<double>(n);
     double mean_x = 0;
     double mean_y = 0;
     for (std::size_t i = 0; i < n; ++i) {
-        mean_x += x[i] / static_cast<double>(n);
-        mean_y += y[i] / static_cast<double>(n);
+        mean_x += x[i] / count;
+        mean_y += y[i] / count;
     }
-    double above = 0;
-    double below = 0;
+    double xy = 0;
+    double xx = 0;
     for (std::size_t i = 0; i < n; ++i) {
-        above += (x[i] - mean_x) * (y[i] - mean_y);
-        below += (x[i] - mean_x) * (x[i] - mean_x);
+        xy += (x[i] - mean_x) * (y[i] - mean_y);
+        xx += (x[i] - mean_x) * (x[i] - mean_x);
     }
-    return below == 0 ? 0 : above / below;
+    if (xx == 0) return {.mean = mean_y};
+    Line out{.slope = xy / xx, .mean = mean_y};
+    double residual = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const double r = y[i] - mean_y - out.slope * (x[i] - mean_x);
+        residual += r * r;
+    }
+    out.slope_error = std::sqrt(residual / (count - 2) / xx);
+    return out;
 }
 
 }  // namespace bench
