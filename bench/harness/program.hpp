@@ -23,7 +23,7 @@ struct Roles {
     std::string roof_id;          ///< its shape
     std::size_t overhead = none;  ///< the cost of making the packets
     /// Whose overhead it is: a row "NAME net" is given, slice by slice less the overhead.
-    std::vector<std::size_t> net_of_overhead;
+    std::vector<std::size_t> net_of_overhead{};
 };
 
 class Program {
