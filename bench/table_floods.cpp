@@ -24,12 +24,12 @@ void inserts(Program& program, std::uint32_t max, Order order) {
     const std::string id =
         fmt::format("insert/{}/{}", max, order == Order::Aged ? "aged" : "fresh");
     if (!program.wants(id, table_and_roof_bytes(max))) return;
-    InsertFlood flood{max, order};
+    InsertFlood flood{max, {.order = order, .kind = {}}};
     const RoofContestant roof =
         make_roof(program, memory_like(flood.table()),
                   {.graph = Graph::Insert, .side_lines = side_lines_of(flood.table())},
                   Draw::uniform(max, 1), kBurst);
-    const std::array contestants{flood.contestant("sluice"), flood_filling({}), roof.contestant};
+    const std::array contestants{flood.contestant("sluice"), flood_filling(), roof.contestant};
     program.measure(
         {.id = id,
          .group = "insert",
@@ -48,12 +48,12 @@ void full(Program& program, std::uint32_t max, Order order, unsigned assured_per
                                            : "fresh");
     if (!program.wants(id, table_and_roof_bytes(max))) return;
     const auto assured = static_cast<std::uint32_t>(std::uint64_t{max} * assured_percent / 100);
-    FullFlood flood{max, {.order = order, .assured = assured, .kind = {}}};
+    FullFlood flood{max, {.order = order, .kind = {}, .assured = assured}};
     const RoofContestant roof =
         make_roof(program, memory_like(flood.table()),
                   {.graph = Graph::Evict, .side_lines = side_lines_of(flood.table())},
                   Draw::uniform(max, 1), kBurst);
-    const std::array contestants{flood.contestant("sluice"), flood_filling({}), roof.contestant};
+    const std::array contestants{flood.contestant("sluice"), flood_filling(), roof.contestant};
     auto p = params(max, flood.table());
     p["assured"] = assured;
     program.measure(

@@ -153,13 +153,13 @@ Contestant insert_contestant(Table& table, const char* name, std::shared_ptr<Tal
 void inserts(Program& program, int socket, std::uint32_t max) {
     const std::string id = fmt::format("peers/insert/{}", max);
     if (!program.wants(id, 4 * table_and_roof_bytes(max))) return;
-    InsertFlood sluice{max, Order::Aged};
+    InsertFlood sluice{max, {.kind = {}}};
     const std::uint32_t side_lines = side_lines_of(sluice.table());
     const RoofContestant roof = make_roof(program, memory_like(sluice.table()),
                                           {.graph = Graph::Insert, .side_lines = side_lines},
                                           Draw::uniform(max, 1), kBurst);
     Peers peers{max, ct::kCacheLine * (1 + side_lines), socket};
-    std::vector<Contestant> all{sluice.contestant("sluice"), flood_filling({}), roof.contestant};
+    std::vector<Contestant> all{sluice.contestant("sluice"), flood_filling(), roof.contestant};
     std::vector<std::shared_ptr<Tally>> tallies;
     peers.each([&](auto& table, const char* name) {
         // Once full and empty again: whatever it allocates for good is there.
@@ -204,7 +204,7 @@ void full(Program& program, int socket, std::uint32_t max) {
         make_roof(program, memory_like(sluice.table()),
                   {.graph = Graph::Evict, .side_lines = side_lines}, Draw::uniform(max, 1), kBurst);
     Peers peers{max, ct::kCacheLine * (1 + side_lines), socket};
-    std::vector<Contestant> all{sluice.contestant("sluice"), flood_filling({}), roof.contestant};
+    std::vector<Contestant> all{sluice.contestant("sluice"), flood_filling(), roof.contestant};
     std::vector<std::shared_ptr<Tally>> tallies;
     peers.each([&](auto& table, const char* name) {
         fill_table(program, table, name, max);

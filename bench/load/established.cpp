@@ -22,32 +22,36 @@ Established::Established(std::uint32_t flows, Draw draw, Setup setup)
     : flows_{flows},
       setup_{setup},
       table_{settings_of(flows, setup), 1, kHashSeed},
-      tracker_{table_, 0, setup.kind},
+      snat_{setup.snat == 0 ? nullptr : std::make_unique<Snat>(table_, setup.snat)},
+      tracker_{table_, 0, setup.kind, snat_.get()},
       draw_{draw},
+      filling_maker_{setup.kind, setup.snat == 0 ? Frames::No : Frames::Yes},
       filling_draw_{std::move(draw)} {
     tracker_.establish(0, flows);
-    tracker_.sweeping = setup.sweeping;
     sent_ = 3 * std::uint64_t{flows};
 }
 
-void Established::fill(std::span<ct::Packet> burst, Draw& draw) noexcept {
+void Established::fill(std::span<ct::Packet> burst, PacketMaker& maker, Draw& draw) const noexcept {
     for (ct::Packet& p : burst) {
         const Draw::Pick pick = draw.next();
-        tracker_.maker.data(p, pick.flow, pick.reply);
+        maker.data(p, pick.flow, pick.reply && !setup_.originals);
     }
 }
 
-Contestant Established::contestant(std::string name) {
-    const auto step = [this] {
-        std::array<ct::Packet, kMaxBurst> packets;
-        const std::span<ct::Packet> burst{packets.data(), setup_.burst};
-        for (std::uint32_t done = 0; done < kStep; done += setup_.burst) {
-            fill(burst, draw_);
-            tracker_.run(burst);
-            for (const ct::Packet& p : burst)
-                unexpected_ += static_cast<std::uint64_t>(p.state != ct::CtState::Established);
-        }
-        sent_ += kStep;
+void Established::run_burst(std::uint32_t burst_size) noexcept {
+    std::array<ct::Packet, kMaxBurst> packets;
+    const std::span<ct::Packet> burst{packets.data(), burst_size};
+    fill(burst, tracker_.maker, draw_);
+    tracker_.run(burst);
+    for (const ct::Packet& p : burst)
+        unexpected_ += static_cast<std::uint64_t>(p.state != ct::CtState::Established);
+    sent_ += burst_size;
+}
+
+Contestant Established::contestant(std::string name, std::uint32_t burst, bool sweeping) {
+    const auto step = [this, burst, sweeping] {
+        tracker_.sweeping = sweeping;
+        for (std::uint32_t done = 0; done < kStep; done += burst) run_burst(burst);
         return std::uint64_t{kStep};
     };
     return {.name = std::move(name), .step = step, .prepare = {}};
@@ -55,13 +59,12 @@ Contestant Established::contestant(std::string name) {
 
 Contestant Established::filling() {
     const auto step = [this] {
-        std::array<ct::Packet, kMaxBurst> packets;
-        const std::span<ct::Packet> burst{packets.data(), setup_.burst};
-        for (std::uint32_t done = 0; done < kStep; done += setup_.burst) {
-            fill(burst, filling_draw_);
+        std::array<ct::Packet, kBurst> packets;
+        for (std::uint32_t done = 0; done < kStep; done += kBurst) {
+            fill(packets, filling_maker_, filling_draw_);
             // As the tracker's functions are: something that may read and change every packet.
             asm volatile("" : : "r"(packets.data()) : "memory");
-            for (const ct::Packet& p : burst)
+            for (const ct::Packet& p : packets)
                 filled_ += static_cast<std::uint64_t>(p.state != ct::CtState::Established);
         }
         return std::uint64_t{kStep};
@@ -79,7 +82,11 @@ void Established::check(Program& program, const std::string& id) {
     program.gate(c.opened == flows_,
                  fmt::format("{}: {} opened for {} flows", id, c.opened, flows_));
     const std::uint32_t stride = std::max(1U, flows_ / 100'000);
-    program.gate_empty(missing_flows(table_, setup_.kind, flows_, true, tracker_.now, stride), id);
+    const bool mapped = setup_.snat != 0;
+    program.gate_empty(mapped
+                           ? bad_mappings(table_, tracker_.now)
+                           : missing_flows(table_, setup_.kind, flows_, true, tracker_.now, stride),
+                       id);
     if (setup_.acct) {
         const std::uint64_t counted = counted_packets(table_, tracker_.now);
         program.gate(counted == sent_,

@@ -8,6 +8,7 @@
 #include "bench/load/tracker.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace bench {
@@ -18,15 +19,23 @@ enum class Order : std::uint8_t {
     Aged,   ///< at random, as in one that has been in use
 };
 
+/// What a flood is like.
+struct FloodSetup {
+    Order order = Order::Aged;
+    FlowKind kind;
+    std::uint32_t assured = 0;  ///< entries of a full table that are assured flows
+    std::uint8_t snat = 0;      ///< external addresses; 0: no NAT
+    bool acct = true;
+};
+
 /// Inserts: cleared, without being timed, whenever nine tenths are full.
 class InsertFlood {
 public:
     static constexpr std::uint32_t kStep = 1024;
 
-    InsertFlood(std::uint32_t max, Order order, FlowKind kind = {}, std::uint32_t burst = kBurst,
-                bool acct = true);
+    InsertFlood(std::uint32_t max, FloodSetup setup);
 
-    [[nodiscard]] Contestant contestant(std::string name);
+    [[nodiscard]] Contestant contestant(std::string name, std::uint32_t burst = kBurst);
     /// Gates: every packet opened a flow, none was refused; the last flows are found.
     void check(Program& program, const std::string& id);
 
@@ -35,9 +44,9 @@ public:
 private:
     void clear();
 
-    Order order_;
-    std::uint32_t burst_;
+    FloodSetup setup_;
     ct::Conntrack table_;
+    std::unique_ptr<Snat> snat_;
     Tracker tracker_;
     Ageing ageing_;
     std::uint32_t next_ = 0;    ///< flow
@@ -50,19 +59,12 @@ class FullFlood {
 public:
     static constexpr std::uint32_t kStep = 1024;
 
-    struct Setup {
-        Order order = Order::Aged;
-        std::uint32_t assured = 0;  ///< entries of the table that are assured flows
-        FlowKind kind;
-        std::uint32_t burst = kBurst;
-    };
-
     /// Fills a table of `max` entries.
-    FullFlood(std::uint32_t max, Setup setup);
+    FullFlood(std::uint32_t max, FloodSetup setup);
 
     /// Floods it with `packets` SYNs, a whole number of bursts. Returns how many.
-    std::uint64_t step(std::uint32_t packets) noexcept;
-    [[nodiscard]] Contestant contestant(std::string name);
+    std::uint64_t step(std::uint32_t packets, std::uint32_t burst = kBurst) noexcept;
+    [[nodiscard]] Contestant contestant(std::string name, std::uint32_t burst = kBurst);
     /// Gates: the table is full, each newcomer evicted just one, none was refused, no assured entry
     /// was lost, and what is left are the newest.
     void check(Program& program, const std::string& id);
@@ -71,14 +73,15 @@ public:
     [[nodiscard]] Tracker& tracker() noexcept { return tracker_; }
 
 private:
-    Setup setup_;
+    FloodSetup setup_;
     ct::Conntrack table_;
+    std::unique_ptr<Snat> snat_;
     Tracker tracker_;
     std::uint32_t next_ = 0;  ///< flow
     ct::Counters before_;     ///< when the table was full
 };
 
 /// Cost of making a flood's packets.
-[[nodiscard]] Contestant flood_filling(FlowKind kind, std::uint32_t burst = kBurst);
+[[nodiscard]] Contestant flood_filling(FlowKind kind = {}, Frames frames = Frames::No);
 
 }  // namespace bench

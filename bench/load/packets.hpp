@@ -25,21 +25,25 @@ inline constexpr std::uint32_t kOriginalIsn = 1000;
 inline constexpr std::uint32_t kReplyIsn = 5000;
 }  // namespace segment
 
+/// Whether packets have bytes of their own to be rewritten: NAT needs them, the tracker does not.
+enum class Frames : std::uint8_t { No, Yes };
+
 /// Makes packets of one kind of flow. One thread.
 class PacketMaker {
 public:
-    explicit PacketMaker(FlowKind kind);
+    /// With frames, IPv4 and TCP only, a packet's bytes last for kMaxBurst packets more.
+    explicit PacketMaker(FlowKind kind, Frames frames = Frames::No);
     PacketMaker(const PacketMaker&) = delete;
     PacketMaker& operator=(const PacketMaker&) = delete;
 
     [[nodiscard]] FlowKind kind() const noexcept { return kind_; }
 
     /// The first packet of flow `n`.
-    void open(ct::Packet& p, std::uint32_t n) const noexcept {
+    void open(ct::Packet& p, std::uint32_t n) noexcept {
         put(p, n, false, ct::tcpflag::kSyn, segment::kOriginalIsn, 0);
     }
     /// The SYN-ACK that answers it.
-    void accept(ct::Packet& p, std::uint32_t n) const noexcept {
+    void accept(ct::Packet& p, std::uint32_t n) noexcept {
         put(p, n, true, ct::tcpflag::kSyn | ct::tcpflag::kAck, segment::kReplyIsn,
             segment::kOriginalIsn + 1);
     }
@@ -53,15 +57,26 @@ public:
     }
     /// A packet of flow `n` with flags and numbers as given; of UDP they mean nothing.
     void put(ct::Packet& p, std::uint32_t n, bool reply, std::uint8_t flags, std::uint32_t seq,
-             std::uint32_t ack) const noexcept {
+             std::uint32_t ack) noexcept {
         copy_template(p);
         write_tuple(p.tuple, n, reply);
         p.tcp_flags = flags;
         p.tcp_seq = seq;
         p.tcp_ack = ack;
+        if (frames_ == Frames::Yes) write_frame(p);
+    }
+    /// put() with a tuple that is none of flow(): what NAT made of it.
+    void put_tuple(ct::Packet& p, const ct::Tuple& t, std::uint8_t flags, std::uint32_t seq,
+                   std::uint32_t ack) noexcept {
+        put(p, 0, false, flags, seq, ack);
+        p.tuple = t;
+        if (frames_ == Frames::Yes) write_frame(p);
     }
 
 private:
+    /// Bytes of a packet: Ethernet, IP and transport header.
+    static constexpr std::size_t kFrameBytes = 128;
+
     /// By vectors: for a structure of this size g++ takes `rep movs`, which costs three times that.
     void copy_template(ct::Packet& p) const noexcept {
         static_assert(std::is_trivially_copyable_v<ct::Packet> && sizeof(ct::Packet) % 8 == 0);
@@ -87,10 +102,16 @@ private:
         t.dport = ct::Be16::from_host(dport);
     }
 
+    /// Gives the packet the next frame, with headers that say what its tuple does.
+    void write_frame(ct::Packet& p) noexcept;
+
     FlowKind kind_;
-    std::array<std::uint8_t, 128> bytes_{};  ///< behind every packet; nobody looks at them
+    Frames frames_;
+    /// Without frames the first is behind every packet, and nobody looks at it.
+    std::array<std::array<std::uint8_t, kFrameBytes>, kMaxBurst> bytes_{};
     ct::Packet template_;
     std::uint32_t made_ = 0;
+    std::uint32_t next_frame_ = 0;
 };
 
 }  // namespace bench

@@ -47,11 +47,11 @@ void Tracker::establish(std::uint32_t first, std::uint32_t count) noexcept {
     const auto finish = [&](ct::Packet& p, std::uint32_t f) { maker.data(p, f, false); };
     for (std::uint32_t done = 0; done < count; done += kBurst) {
         all(done, [&](ct::Packet& p, std::uint32_t f) { maker.open(p, f); });
-        all(done, [&](ct::Packet& p, std::uint32_t f) {
-            if (tcp)
-                maker.accept(p, f);
-            else
-                maker.data(p, f, true);
+        // The answer goes to where the first packet came from as it left: NAT may have mapped it.
+        all(done, [&](ct::Packet& p, std::uint32_t) {
+            const ct::Tuple reply = p.reply;
+            maker.put_tuple(p, reply, ct::tcpflag::kSyn | ct::tcpflag::kAck, segment::kReplyIsn,
+                            segment::kOriginalIsn + 1);
         });
         if (tcp) all(done, finish);
     }
@@ -82,6 +82,23 @@ std::string missing_flows(ct::Conntrack& table, FlowKind kind, std::uint32_t flo
             return fmt::format("flow {} is not assured", n);
     }
     return "";
+}
+
+std::string bad_mappings(const ct::Conntrack& table, ct::Nanos now) {
+    using Mapping = std::array<std::uint32_t, 3>;
+    std::vector<Mapping> mappings;
+    ct::Snapshot s;
+    for (std::uint32_t i = 0; i < table.capacity(); ++i) {
+        if (!table.snapshot(i, now, s)) continue;
+        if ((s.status & ct::status::kSrcNat) == 0)
+            return fmt::format("entry {} is not mapped", s.handle.index);
+        const ct::Tuple& r = s.reply;
+        mappings.push_back({r.dst.as_v4().raw(), r.src.as_v4().raw(),
+                            r.dport.raw() | std::uint32_t{r.sport.raw()} << 16});
+    }
+    std::sort(mappings.begin(), mappings.end());
+    const bool twice = std::adjacent_find(mappings.begin(), mappings.end()) != mappings.end();
+    return twice ? "two entries share a mapping towards one remote" : "";
 }
 
 Ageing::Ageing(ct::Conntrack& table) : table_{table}, order_{shuffled(table.capacity(), 7)} {}

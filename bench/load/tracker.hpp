@@ -5,7 +5,9 @@
 #pragma once
 
 #include "bench/load/packets.hpp"
+#include "bench/load/snat.hpp"
 #include "ct/conntrack.hpp"
+#include "nat/rewrite.hpp"
 
 #include <array>
 #include <cstdint>
@@ -29,18 +31,25 @@ inline constexpr std::uint64_t kHashSeed = 1;
 /// One worker's use of a table. The table may have several; each has its own Tracker.
 class Tracker {
 public:
-    Tracker(ct::Conntrack& table, ct::WorkerId worker, FlowKind kind = {})
-        : maker{kind}, table_{table}, worker_{worker} {}
+    /// With `snat`, new flows get a mapping and packets are rewritten.
+    Tracker(ct::Conntrack& table, ct::WorkerId worker, FlowKind kind = {}, Snat* snat = nullptr)
+        : maker{kind, snat == nullptr ? Frames::No : Frames::Yes},
+          table_{table},
+          worker_{worker},
+          snat_{snat} {}
 
-    /// Takes a burst through the tracker.
+    /// Takes a burst through the tracker, and virtual time on.
     void run(std::span<ct::Packet> burst) noexcept {
         now += kNanosPerPacket * burst.size();
+        run_now(burst);
+    }
+    /// Takes a burst through the tracker at the time that `now` says.
+    void run_now(std::span<ct::Packet> burst) noexcept {
         table_.lookup(worker_, burst, now);
         table_.update(worker_, burst, now);
         for (ct::Packet& p : burst)
-            if (!p.conn.valid() && p.state == ct::CtState::None &&
-                table_.open(worker_, p, now) == ct::Conntrack::Opening::Opened)
-                static_cast<void>(table_.confirm(worker_, p, now));
+            if (!p.conn.valid() && p.state == ct::CtState::None) open_new(p);
+        if (snat_ != nullptr) nat::rewrite(burst);
         if (sweeping) table_.expire(worker_, now);
     }
 
@@ -57,8 +66,17 @@ public:
     bool sweeping = true;  ///< whether expire() is called once a burst
 
 private:
+    void open_new(ct::Packet& p) noexcept {
+        if (table_.open(worker_, p, now) != ct::Conntrack::Opening::Opened) return;
+        if (snat_ != nullptr)
+            static_cast<void>(snat_->bind(worker_, p, now));
+        else
+            static_cast<void>(table_.confirm(worker_, p, now));
+    }
+
     ct::Conntrack& table_;
     ct::WorkerId worker_;
+    Snat* snat_;
 };
 
 /// Packets counted in the entries of a table, both directions, with accounting on.
@@ -68,6 +86,10 @@ private:
 /// `assured` if that is asked for; empty if it does. Looks at every `stride`-th.
 [[nodiscard]] std::string missing_flows(ct::Conntrack& table, FlowKind kind, std::uint32_t flows,
                                         bool assured, ct::Nanos now, std::uint32_t stride = 1);
+
+/// What is wrong with the mappings of a table in which every entry is source-NATed; empty if each
+/// is, and no two share external address, port and remote endpoint.
+[[nodiscard]] std::string bad_mappings(const ct::Conntrack& table, ct::Nanos now);
 
 /// Ends every entry of the table in random order, so that the entries taken next lie at random in
 /// memory as in a table that has been in use for long, and not one beside the other.
