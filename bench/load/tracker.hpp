@@ -40,7 +40,7 @@ public:
 
     /// Takes a burst through the tracker, and virtual time on.
     void run(std::span<ct::Packet> burst) noexcept {
-        now += kNanosPerPacket * burst.size();
+        now += nanos_per_packet * burst.size();
         run_now(burst);
     }
     /// Takes a burst through the tracker at the time that `now` says.
@@ -63,6 +63,7 @@ public:
 
     PacketMaker maker;
     ct::Nanos now = kStart;
+    ct::Nanos nanos_per_packet = kNanosPerPacket;
     bool sweeping = true;  ///< whether expire() is called once a burst
 
 private:
