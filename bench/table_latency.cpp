@@ -23,7 +23,7 @@ constexpr std::array<std::pair<const char*, double>, 4> kQuantiles{
 
 /// Arithmetic for about as long as a burst takes.
 void idle_burst(std::uint64_t& x) noexcept {
-    for (int i = 0; i < 1500; ++i) asm volatile("imul $3, %0, %0" : "+r"(x));
+    for (int i = 0; i < 5000; ++i) asm volatile("imul $3, %0, %0" : "+r"(x));
 }
 
 /// Times bursts of each contestant by turns, and tells quantiles over slices.

@@ -19,11 +19,13 @@ std::uint32_t buckets_for(std::uint32_t max) {
 }  // namespace
 
 std::uint32_t side_lines_of(const ct::Conntrack& table) {
+    // A tiny table's memory is rounded up to a page of 2 MiB: no conclusion from that.
+    constexpr std::uint32_t kTiny = 65'536;
+    constexpr std::uint32_t kUsual = 2;
+    if (table.capacity() < kTiny) return kUsual;
+    // Overflow buckets are some bytes an entry, less than a line.
     const std::size_t index_bytes = std::size_t{buckets_for(table.capacity())} * ct::kCacheLine;
-    const std::size_t bytes = table.memory().total_bytes;
-    const std::size_t pool_bytes = bytes > index_bytes ? bytes - index_bytes : 0;
-    // Overflow buckets are some bytes an entry, less than a line. A tiny table's memory is rounded
-    // up to a page of 2 MiB: no conclusion from that.
+    const std::size_t pool_bytes = table.memory().total_bytes - index_bytes;
     const std::size_t lines = pool_bytes / ct::kCacheLine / table.capacity();
     return static_cast<std::uint32_t>(std::clamp<std::size_t>(lines, 2, 4) - 1);
 }
