@@ -59,17 +59,15 @@ void shapes(Program& program, std::uint32_t entries, std::uint32_t burst) {
     const auto memory = std::make_shared<RoofMemory>(entries / 2, entries, kSideLines);
     std::vector<Contestant> contestants;
     for (const auto& [shape, what] :
-         {std::pair{RoofShape{Graph::Established, 1, 1}, "counters off"},
+         {std::pair{RoofShape{Graph::Established, 1, 1}, "not counted"},
           std::pair{RoofShape{Graph::Established, 1, kSideLines}, "hit"},
           std::pair{RoofShape{Graph::Insert, 1, kSideLines}, "insert"},
-          std::pair{RoofShape{Graph::Insert, 2, kSideLines}, "insert, NAT"},
           std::pair{RoofShape{Graph::Evict, 1, kSideLines}, "evict"},
           std::pair{RoofShape{Graph::Evict, 2, kSideLines}, "evict, NAT"}})
-        for (const bool ahead : {false, true}) {
+        for (const RoofSchedule& schedule : kRoofSchedules) {
             const auto roof =
-                std::make_shared<Roof>(memory, shape, Draw::uniform(entries, 3), burst,
-                                       ahead ? Roof::Schedule::Ahead : Roof::Schedule::Grouped);
-            contestants.push_back({fmt::format("{} {}{}", shape.id(), what, ahead ? ", ahead" : ""),
+                std::make_shared<Roof>(memory, shape, Draw::uniform(entries, 3), burst, schedule);
+            contestants.push_back({fmt::format("{} {}, {}", shape.id(), what, schedule.name()),
                                    [roof] { return roof->step(kStep); },
                                    {}});
         }

@@ -281,8 +281,11 @@ void inserts_by_two(Program& program, int socket, std::uint32_t max) {
     const RoofShape shape{.graph = Graph::Insert, .side_lines = side_lines};
     Peers peers{max, ct::kCacheLine * (1 + side_lines), socket};
     std::vector<std::shared_ptr<PairTally>> tallies;
+    const auto memory = memory_like(table);
+    const RoofSchedule schedule =
+        make_roof(program, memory, shape, Draw::uniform(max, 1), kBurst).schedule;
     std::vector<Team> all{sluice.flood("sluice", kPair, Pair::Room::Needed),
-                          roof_team(memory_like(table), shape, kPair)};
+                          roof_team(memory, shape, schedule, kPair)};
     peers.each([&](auto& peer, const char* name) {
         if (std::string_view{name} == RteTable::name_of(RteTable::Kind::OneCore)) return;
         fill_table(program, peer, name, max);

@@ -79,8 +79,10 @@ void hits(Program& program, std::uint32_t flows) {
     for (const unsigned split : {0U, 50U, 100U})
         teams.push_back(pair.hits(fmt::format("sluice, 2 workers, {} % of flows on both", split),
                                   kPair, flows, split));
-    teams.push_back(roof_team(memory, shape, 1));
-    teams.push_back(roof_team(memory, shape, kPair));
+    const RoofSchedule schedule =
+        make_roof(program, memory, shape, Draw::uniform(flows, 1), kBurst).schedule;
+    teams.push_back(roof_team(memory, shape, schedule, 1));
+    teams.push_back(roof_team(memory, shape, schedule, kPair));
     measure_scaling(program,
                     {.id = id,
                      .group = "workers",
@@ -127,9 +129,11 @@ void floods(Program& program, std::uint32_t max, Pair::Room room) {
     const auto memory = memory_like(pair.table());
     const RoofShape shape{.graph = full ? Graph::Evict : Graph::Insert,
                           .side_lines = memory->side_lines};
-    const std::vector<Team> teams{pair.flood("sluice, 1 worker", 1, room),
-                                  pair.flood("sluice, 2 workers", kPair, room),
-                                  roof_team(memory, shape, 1), roof_team(memory, shape, kPair)};
+    const RoofSchedule schedule =
+        make_roof(program, memory, shape, Draw::uniform(max, 1), kBurst).schedule;
+    const std::vector<Team> teams{
+        pair.flood("sluice, 1 worker", 1, room), pair.flood("sluice, 2 workers", kPair, room),
+        roof_team(memory, shape, schedule, 1), roof_team(memory, shape, schedule, kPair)};
     measure_scaling(program,
                     {.id = id,
                      .group = "workers",

@@ -84,16 +84,16 @@ void Pair::clear() {
     inside_.store(0, std::memory_order_relaxed);
 }
 
-Team roof_team(const std::shared_ptr<RoofMemory>& memory, RoofShape shape, std::uint32_t workers) {
+Team roof_team(const std::shared_ptr<RoofMemory>& memory, RoofShape shape, RoofSchedule schedule,
+               std::uint32_t workers) {
     Team team{.name = fmt::format("roofline {}, {} worker{}", shape.id(), workers,
                                   workers == 1 ? "" : "s"),
               .steps = {},
               .prepare = {},
               .done = {}};
     for (std::uint32_t w = 0; w < workers; ++w) {
-        const auto roof =
-            std::make_shared<Roof>(memory, shape, Draw::uniform(memory->entries, w + 1), kBurst,
-                                   Roof::Schedule::Ahead, w, workers);
+        const auto roof = std::make_shared<Roof>(
+            memory, shape, Draw::uniform(memory->entries, w + 1), kBurst, schedule, w, workers);
         team.steps.emplace_back([roof] { return roof->step(Pair::kStep); });
     }
     return team;

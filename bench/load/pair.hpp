@@ -68,6 +68,6 @@ private:
 /// The roofline of `workers` threads on one memory. The entries to be inserted into are dealt out
 /// between them.
 [[nodiscard]] Team roof_team(const std::shared_ptr<RoofMemory>& memory, RoofShape shape,
-                             std::uint32_t workers);
+                             RoofSchedule schedule, std::uint32_t workers);
 
 }  // namespace bench

@@ -4,12 +4,14 @@
 //
 // Which lines the tracker touches, and so what the shapes stand for:
 //   hit     the bucket (read); the entry's first line (read; written once in a quarter of a second,
-//           which is left out); its side lines, that is windows and counters (written)
-//   insert  the bucket, and with NAT that of the reply tuple (locked, so written); all of a free
-//           entry's lines (written); the ring of young entries and the cache of free ones are
+//           which is left out); its line of windows, and with accounting its books (written)
+//   insert  the bucket, and with NAT that of the reply tuple (locked, so written); the lines of a
+//           free entry (written); the ring of young entries and the cache of free ones are
 //           sequential and left out
-//   evict   the victim's lines, which are the newcomer's from then on (written); the victim's
-//           bucket or two, known from its first line; the newcomer's bucket or two
+//   evict   as insert, where the entry is the victim's; and the victim's bucket or two (written),
+//           which the ring names
+// An entry is three lines side by side; the third, its books, is touched only where packets are
+// counted. IPv6 addresses are a line more, in an array of their own.
 #pragma once
 
 #include "bench/harness/program.hpp"
@@ -21,7 +23,7 @@
 
 namespace bench {
 
-/// Lines of an entry of `table` beside its first: windows and counters.
+/// Lines of an entry that a packet of TCP touches in `table`, beside the first.
 [[nodiscard]] std::uint32_t side_lines_of(const ct::Conntrack& table);
 
 /// Memory like that of `table`: as many buckets and entries, as many bytes an entry.
@@ -34,9 +36,10 @@ namespace bench {
 struct RoofContestant {
     Contestant contestant;
     std::string id;
+    RoofSchedule schedule;  ///< the fastest
 };
 
-/// Tries both schedules for a moment and takes the faster. `packets`: of a step.
+/// Tries all schedules for a moment and takes the fastest. `packets`: of a step.
 [[nodiscard]] RoofContestant make_roof(const Program& program, std::shared_ptr<RoofMemory> memory,
                                        RoofShape shape, const Draw& draw, std::uint32_t burst,
                                        std::uint32_t packets = 1024);

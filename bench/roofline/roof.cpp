@@ -25,16 +25,15 @@ std::uint32_t lines_of(const ct::Region& r) {
 RoofMemory::RoofMemory(std::uint32_t bucket_count, std::uint32_t entry_count,
                        std::uint32_t side_line_count)
     : index{std::size_t{bucket_count} * ct::kCacheLine, ct::Region::Touch::Now},
-      hot{std::size_t{entry_count} * ct::kCacheLine, ct::Region::Touch::Now},
-      side{std::size_t{entry_count} * std::max(side_line_count, 1U) * ct::kCacheLine,
+      pool{std::size_t{entry_count} * (1 + side_line_count) * ct::kCacheLine,
            ct::Region::Touch::Now},
       buckets{bucket_count},
       entries{entry_count},
       side_lines{side_line_count},
-      order{shuffled(entry_count, 11)} {
+      ring(entry_count) {
     for (std::uint32_t b = 0; b < buckets; ++b) index.as<std::uint64_t>()[b * kWords] = mix(b + 1);
-    for (std::uint32_t e = 0; e < entries; ++e)
-        hot.as<std::uint64_t>()[e * kWords] = mix(e + 0x1'0000'0000);
+    const std::vector<std::uint32_t> order = shuffled(entry_count, 11);
+    for (std::uint32_t k = 0; k < entries; ++k) ring[k] = {mix(k + 0x1'0000'0000), order[k]};
 }
 
 std::string RoofShape::id() const {
@@ -49,17 +48,20 @@ std::string RoofShape::id() const {
     return "";
 }
 
-/// The addresses of a burst, as far as they are known.
-struct Roof::Group {
-    std::array<std::uint64_t*, kMaxBurst> bucket;
-    std::array<std::uint64_t*, kMaxBurst> second;  ///< the NATed tuple's, or the victim's
-    std::array<std::uint64_t*, kMaxBurst> third;   ///< the victim's NATed tuple's
-    std::array<std::uint32_t, kMaxBurst> entry;
-    std::array<std::uint64_t, kMaxBurst> random;
-};
+std::string RoofSchedule::name() const {
+    switch (kind) {
+        case Kind::Grouped:
+            return "grouped";
+        case Kind::Ahead:
+            return "a burst ahead";
+        case Kind::Rolling:
+            return std::to_string(distance) + " packets ahead";
+    }
+    return "";
+}
 
 Roof::Roof(std::shared_ptr<RoofMemory> memory, RoofShape shape, Draw draw, std::uint32_t burst,
-           Schedule schedule, std::uint32_t part, std::uint32_t parts)
+           RoofSchedule schedule, std::uint32_t part, std::uint32_t parts)
     : memory_{std::move(memory)},
       shape_{shape},
       draw_{std::move(draw)},
@@ -74,143 +76,108 @@ Roof::Roof(std::shared_ptr<RoofMemory> memory, RoofShape shape, Draw draw, std::
 std::uint64_t* Roof::bucket(std::uint64_t random) const noexcept {
     return memory_->index.as<std::uint64_t>() + (random >> shift_) * kWords;
 }
-std::uint64_t* Roof::hot(std::uint32_t entry) const noexcept {
-    return memory_->hot.as<std::uint64_t>() + entry * kWords;
-}
-std::uint64_t* Roof::side(std::uint32_t entry) const noexcept {
-    return memory_->side.as<std::uint64_t>() + std::size_t{entry} * memory_->side_lines * kWords;
+std::uint64_t* Roof::entry(std::uint32_t number) const noexcept {
+    return memory_->pool.as<std::uint64_t>() +
+           std::size_t{number} * (1 + memory_->side_lines) * kWords;
 }
 
-void Roof::write_side(std::uint32_t entry) noexcept {
-    std::uint64_t* line = side(entry);
-    for (std::uint32_t l = 0; l < shape_.side_lines; ++l, line += kWords) *line += 1;
+/// The buckets of the flow with these random bits: one, or with NAT two.
+template <class Visit>
+void Roof::each_bucket(std::uint64_t random, Visit&& visit) const noexcept {
+    visit(bucket(random));
+    if (shape_.index_lines > 1) visit(bucket(mix(random)));
 }
 
 // A flow always meets the same bucket and the same entry, so that a popular one is in the caches.
 // The entry's number is known only when the bucket's line is there.
 
-void Roof::begin_established(Group& g) noexcept {
-    for (std::uint32_t i = 0; i < burst_; ++i) {
-        g.random[i] = mix(draw_.next().flow + 0x5000'0000'0000);
-        g.bucket[i] = bucket(g.random[i]);
-        ct::prefetch(g.bucket[i]);
-    }
+void Roof::begin_established(Flight& f) noexcept {
+    f.random = mix(draw_.next().flow + 0x5000'0000'0000);
+    ct::prefetch(bucket(f.random));
 }
 
-void Roof::middle_established(Group& g) const noexcept {
-    for (std::uint32_t i = 0; i < burst_; ++i) {
-        const std::uint64_t content = *g.bucket[i];
-        g.entry[i] = below((content ^ g.random[i]) * 0x9e37'79b9'7f4a'7c15, memory_->entries);
-        ct::prefetch(hot(g.entry[i]));
-        const std::uint64_t* line = side(g.entry[i]);
-        for (std::uint32_t l = 0; l < shape_.side_lines; ++l) ct::prefetch_write(line + l * kWords);
-    }
+void Roof::middle_established(Flight& f) const noexcept {
+    const std::uint64_t content = *bucket(f.random);
+    f.entry = entry(below((content ^ f.random) * 0x9e37'79b9'7f4a'7c15, memory_->entries));
+    ct::prefetch(f.entry);
+    for (std::uint32_t l = 1; l <= shape_.side_lines; ++l) ct::prefetch_write(f.entry + l * kWords);
 }
 
-void Roof::end_established(const Group& g) noexcept {
-    for (std::uint32_t i = 0; i < burst_; ++i) {
-        sum_ += *hot(g.entry[i]);
-        write_side(g.entry[i]);
-    }
+void Roof::end_established(const Flight& f) noexcept {
+    sum_ += *f.entry;
+    for (std::uint32_t l = 1; l <= shape_.side_lines; ++l) f.entry[l * kWords] += 1;
 }
 
-// The free entries are known long before they are needed, and the bucket's line is not read before
-// it is written to.
+// Free entries and victims are known long before they are needed, and no line is read before it is
+// written to.
 
-void Roof::begin_insert(Group& g) noexcept {
-    for (std::uint32_t i = 0; i < burst_; ++i) {
-        g.random[i] = mix(++counter_);
-        g.bucket[i] = bucket(g.random[i]);
-        ct::prefetch_write(g.bucket[i]);
-        if (shape_.index_lines > 1) {
-            g.second[i] = bucket(mix(g.random[i]));
-            ct::prefetch_write(g.second[i]);
-        }
-        g.entry[i] = memory_->order[at_];
-        if (++at_ == last_) at_ = first_;
-        ct::prefetch_write(hot(g.entry[i]));
-        const std::uint64_t* line = side(g.entry[i]);
-        for (std::uint32_t l = 0; l < shape_.side_lines; ++l) ct::prefetch_write(line + l * kWords);
-    }
+void Roof::begin_insert(Flight& f) noexcept {
+    RoofMemory::Record& record = memory_->ring[at_];
+    if (++at_ == last_) at_ = first_;
+    f.random = mix(++counter_);
+    f.victim = record.random;
+    f.entry = entry(record.entry);
+    record.random = f.random;
+    each_bucket(f.random, [](std::uint64_t* b) { ct::prefetch_write(b); });
+    if (shape_.graph == RoofShape::Graph::Evict)
+        each_bucket(f.victim, [](std::uint64_t* b) { ct::prefetch_write(b); });
+    for (std::uint32_t l = 0; l <= shape_.side_lines; ++l) ct::prefetch_write(f.entry + l * kWords);
 }
 
-void Roof::end_insert(const Group& g) noexcept {
-    for (std::uint32_t i = 0; i < burst_; ++i) {
-        *hot(g.entry[i]) = g.random[i];
-        write_side(g.entry[i]);
-        *g.bucket[i] += 1;
-        if (shape_.index_lines > 1) *g.second[i] += 1;
-    }
-}
-
-// The entry goes from the victim to the newcomer; it says where the victim stands in the index.
-
-void Roof::begin_evict(Group& g) noexcept {
-    begin_insert(g);
-}
-
-void Roof::middle_evict(Group& g) const noexcept {
-    for (std::uint32_t i = 0; i < burst_; ++i) {
-        const std::uint64_t was = *hot(g.entry[i]);
-        g.third[i] = bucket(was);
-        ct::prefetch_write(g.third[i]);
-        if (shape_.index_lines > 1) ct::prefetch_write(bucket(mix(was)));
-    }
-}
-
-void Roof::end_evict(const Group& g) noexcept {
-    for (std::uint32_t i = 0; i < burst_; ++i) {
-        std::uint64_t& entry = *hot(g.entry[i]);
-        if (shape_.index_lines > 1) *bucket(mix(entry)) -= 1;
-        *g.third[i] -= 1;
-        entry = g.random[i];
-        write_side(g.entry[i]);
-        *g.bucket[i] += 1;
-        if (shape_.index_lines > 1) *g.second[i] += 1;
-    }
+void Roof::end_insert(const Flight& f) noexcept {
+    if (shape_.graph == RoofShape::Graph::Evict)
+        each_bucket(f.victim, [](std::uint64_t* b) { *b -= 1; });
+    *f.entry = f.random;
+    for (std::uint32_t l = 1; l <= shape_.side_lines; ++l) f.entry[l * kWords] += 1;
+    each_bucket(f.random, [](std::uint64_t* b) { *b += 1; });
 }
 
 template <class Begin, class Middle, class End>
-void Roof::schedule(std::uint32_t bursts, Begin begin, Middle middle, End end) noexcept {
-    std::array<Group, 2> groups;
-    if (schedule_ == Schedule::Grouped) {
-        for (std::uint32_t b = 0; b < bursts; ++b) {
-            begin(groups[0]);
-            middle(groups[0]);
-            end(groups[0]);
-        }
-        return;
-    }
-    begin(groups[0]);
-    for (std::uint32_t b = 0; b < bursts; ++b) {
-        Group& now = groups[b % 2];
-        middle(now);
-        if (b + 1 < bursts) begin(groups[(b + 1) % 2]);
-        end(now);
+void Roof::run(std::uint32_t packets, Begin begin, Middle middle, End end) noexcept {
+    const auto each = [&](std::uint32_t from, auto&& what) {
+        for (std::uint32_t i = from; i < from + burst_; ++i) what(flights_[i % kFlights]);
+    };
+    switch (schedule_.kind) {
+        case RoofSchedule::Kind::Grouped:
+            for (std::uint32_t at = 0; at < packets; at += burst_) {
+                each(at, begin);
+                each(at, middle);
+                each(at, end);
+            }
+            break;
+        case RoofSchedule::Kind::Ahead:
+            each(0, begin);
+            for (std::uint32_t at = 0; at < packets; at += burst_) {
+                each(at, middle);
+                if (at + burst_ < packets) each(at + burst_, begin);
+                each(at, end);
+            }
+            break;
+        case RoofSchedule::Kind::Rolling:
+            for (std::uint32_t at = 0; at < packets; at += burst_) {
+                const std::uint32_t d = schedule_.distance;
+                for (std::uint32_t k = 0; k < burst_ + 2 * d; ++k) {
+                    if (k < burst_) begin(flights_[(at + k) % kFlights]);
+                    if (k - d < burst_) middle(flights_[(at + k - d) % kFlights]);
+                    if (k - 2 * d < burst_) end(flights_[(at + k - 2 * d) % kFlights]);
+                }
+            }
+            break;
     }
 }
 
 std::uint64_t Roof::step(std::uint32_t packets) noexcept {
-    const std::uint32_t bursts = packets / burst_;
-    switch (shape_.graph) {
-        case RoofShape::Graph::Established:
-            schedule(
-                bursts, [this](Group& g) { begin_established(g); },
-                [this](Group& g) { middle_established(g); },
-                [this](Group& g) { end_established(g); });
-            break;
-        case RoofShape::Graph::Insert:
-            schedule(
-                bursts, [this](Group& g) { begin_insert(g); }, [](Group&) {},
-                [this](Group& g) { end_insert(g); });
-            break;
-        case RoofShape::Graph::Evict:
-            schedule(
-                bursts, [this](Group& g) { begin_evict(g); }, [this](Group& g) { middle_evict(g); },
-                [this](Group& g) { end_evict(g); });
-            break;
-    }
-    return std::uint64_t{bursts} * burst_;
+    packets = packets / burst_ * burst_;
+    if (shape_.graph == RoofShape::Graph::Established)
+        run(
+            packets, [this](Flight& f) { begin_established(f); },
+            [this](Flight& f) { middle_established(f); },
+            [this](Flight& f) { end_established(f); });
+    else
+        run(
+            packets, [this](Flight& f) { begin_insert(f); }, [](Flight&) {},
+            [this](Flight& f) { end_insert(f); });
+    return packets;
 }
 
 std::uint64_t random_reads(const ct::Region& region, std::uint32_t packets, std::uint64_t& counter,
