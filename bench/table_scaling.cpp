@@ -124,6 +124,9 @@ void floods(Program& program, std::uint32_t max, Pair::Room room) {
     if (full) {
         pair.tracker(0).open(kBefore, max / 2);
         pair.tracker(1).open(kBefore + max / 2, max - max / 2);
+        // Records of what was cleared are stepped over before the first victim is found.
+        for (ct::WorkerId w = 0; w < kPair; ++w)
+            pair.tracker(w).open(kBefore + max * (1 + w), 64 * kBurst);
     }
     const ct::Counters before = pair.table().counters();
     const auto memory = memory_like(pair.table());
