@@ -42,6 +42,8 @@ void body(Program& program) {
     const Options& o = program.options();
     const std::vector<std::uint32_t> sizes = o.pick<std::vector<std::uint32_t>>(
         {4096}, {65'536, 1'000'000}, {65'536, 262'144, 1'000'000, 4'000'000, 16'000'000});
+    // Instructions alone: all of it stays in the first-level cache.
+    hits(program, 64, false);
     for (const std::uint32_t flows : sizes)
         for (const bool zipf : {false, true}) hits(program, flows, zipf);
 }

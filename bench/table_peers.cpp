@@ -207,8 +207,6 @@ void full(Program& program, int socket, std::uint32_t max) {
     std::vector<std::shared_ptr<Tally>> tallies;
     peers.each([&](auto& table, const char* name) {
         fill_table(program, table, name, max);
-        table.clear();  // objects at random in memory from here on
-        fill_table(program, table, name, max);
         tallies.push_back(std::make_shared<Tally>(Tally{.next = max}));
         all.push_back(full_contestant(table, name, tallies.back()));
     });

@@ -21,10 +21,23 @@ Program::Program(std::string name, const std::string& about, int argc, char** ar
     try {
         pin_to(options_.core);
         choose_pages(options_.pages);
+        say_where();
     } catch (const std::exception& e) {
         fmt::print(stderr, "{}: {}\n", results_.program, e.what());
         std::exit(2);
     }
+}
+
+void Program::say_where() const {
+    const nlohmann::ordered_json facts = machine_facts(options_);
+    fmt::print("{}: {}, {:.2f} GHz (TSC {:.2f} GHz), CPU {}, {}\n{} {}, pages {}, commit {}\n",
+               results_.program, facts.at("cpu").get<std::string>(),
+               facts.at("core_ghz").get<double>(), facts.at("tsc_ghz").get<double>(), options_.core,
+               facts.at("kernel").get<std::string>(), facts.at("compiler").get<std::string>(),
+               facts.at("flags").get<std::string>(), name_of(options_.pages),
+               facts.at("commit").get<std::string>());
+    if (facts.at("assertions").get<bool>())
+        fmt::print("warning: assertions are on; these are no figures to quote\n");
 }
 
 bool Program::wants(const std::string& id) {

@@ -59,6 +59,7 @@ public:
     int run(const std::function<void(Program&)>& body);
 
 private:
+    void say_where() const;
     int finish();
     void keep(const CaseInfo& info, const std::vector<std::string>& names,
               const std::vector<std::vector<double>>& slices, const Roles& roles);

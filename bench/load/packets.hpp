@@ -52,7 +52,8 @@ public:
     void data(ct::Packet& p, std::uint32_t n, bool reply) noexcept {
         constexpr std::uint32_t kOriginal = segment::kOriginalIsn + 1;
         constexpr std::uint32_t kReply = segment::kReplyIsn + 1;
-        put(p, n, reply, ct::tcpflag::kAck, reply ? kReply : kOriginal, reply ? kOriginal : kReply);
+        const std::uint32_t swap = (kOriginal ^ kReply) & (0U - static_cast<std::uint32_t>(reply));
+        put(p, n, reply, ct::tcpflag::kAck, kOriginal ^ swap, kReply ^ swap);
         p.tcp_window = static_cast<std::uint16_t>(64'000 + (++made_ & 0xff));
     }
     /// A packet of flow `n` with flags and numbers as given; of UDP they mean nothing.
@@ -91,8 +92,7 @@ private:
     /// flow(n), or the answer to it, over the template's tuple. Its fields go from registers to
     /// their places: to assemble a tuple and copy it would wait for each store to come back.
     void write_tuple(ct::Tuple& t, std::uint32_t n, bool reply) const noexcept {
-        const FlowNumbers f{n};
-        const auto [src, sport, dst, dport] = reply ? f.reply() : f.original();
+        const auto [src, sport, dst, dport] = FlowNumbers{n}.ends(reply);
         const std::size_t at = kind_.family == ct::Family::Ipv4 ? 0 : 12;
         const std::uint32_t src_raw = ct::Be32::from_host(src).raw();
         const std::uint32_t dst_raw = ct::Be32::from_host(dst).raw();

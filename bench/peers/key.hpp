@@ -28,8 +28,7 @@ static_assert(sizeof(PeerKey) == 16);
 
 /// The key of flow `n` in one direction.
 [[nodiscard]] inline PeerKey peer_key(std::uint32_t n, bool reply) noexcept {
-    const FlowNumbers f{n};
-    const auto [src, sport, dst, dport] = reply ? f.reply() : f.original();
+    const auto [src, sport, dst, dport] = FlowNumbers{n}.ends(reply);
     return {src, dst, sport, dport, 0, ct::ipproto::kTcp};
 }
 

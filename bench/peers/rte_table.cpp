@@ -80,6 +80,14 @@ RteTable::RteTable(Kind kind, std::uint32_t flows, std::size_t object_bytes, int
                                static_cast<unsigned>(object_bytes), kPoolCache, 0, nullptr, nullptr,
                                nullptr, nullptr, socket, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
     if (pool_ == nullptr) fail("rte_mempool_create");
+    // From the first on, objects come in random order.
+    std::vector<PeerEntry*> objects(flows_);
+    for (PeerEntry*& e : objects) {
+        void* object = nullptr;
+        if (rte_mempool_get(pool_, &object) != 0) fail("rte_mempool_get");
+        e = static_cast<PeerEntry*>(object);
+    }
+    for (const std::uint32_t i : order_) rte_mempool_put(pool_, objects[i]);
     if (kind == Kind::OneCore) return;
 
     // Without it a deleted key's place would be lost: readers may still compare with it.
