@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bench/harness/machine.hpp"
 
-#include "bench/commit.hpp"
 #include "bench/harness/clock.hpp"
+#include "bench/harness/commit.hpp"
 
 #include <fmt/format.h>
 
@@ -101,7 +101,7 @@ nlohmann::ordered_json machine_facts(const Options& o) {
          true
 #endif
         },
-        {"commit", SLUICE_BENCH_COMMIT},
+        {"commit", commit()},
     };
 }
 
