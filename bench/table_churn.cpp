@@ -8,7 +8,8 @@
 
 #include <fmt/format.h>
 
-#include <deque>
+#include <algorithm>
+#include <array>
 #include <vector>
 
 namespace {
@@ -113,6 +114,10 @@ void churn(Program& program, const char* name, std::span<const Stage> life, Flow
         for (int k = 0; k < 8; ++k) packets += c.step();
         return packets;
     };
+    // Until as many go as come: a life's length, a second, and two sweeps over the table.
+    const double sweep_s = std::max(1.0, static_cast<double>(max) / (1U << 20));
+    const auto steady = kStart + static_cast<ct::Nanos>((2 + 2 * sweep_s) * 1e9);
+    while (!program.options().once() && c.now() < steady) step();
     const std::array all{Contestant{.name = "sluice", .step = step, .prepare = {}}};
     const auto slices = run_slices(all, program.options());
     const auto packets_a_life = static_cast<double>(life.size());

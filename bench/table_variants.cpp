@@ -185,7 +185,7 @@ void memory(Program& program, const char* family, FlowKind kind) {
                       .unit = "bytes/entry",
                       .value = summarize({per_entry(bytes)})};
     };
-    program.add({row("index and entries", e.table().memory().total_bytes),
+    program.add({row("as the table tells", e.table().memory().total_bytes),
                  row("growth of the process", after - std::min(before, after))});
     e.check(program, id);
 }

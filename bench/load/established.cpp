@@ -32,9 +32,11 @@ Established::Established(std::uint32_t flows, Draw draw, Setup setup)
 }
 
 void Established::fill(std::span<ct::Packet> burst, PacketMaker& maker, Draw& draw) const noexcept {
+    const unsigned replies = setup_.originals ? 0 : 1;
     for (ct::Packet& p : burst) {
         const Draw::Pick pick = draw.next();
-        maker.data(p, pick.flow, pick.reply && !setup_.originals);
+        // No `&&`: it would branch on a bit that is drawn at random.
+        maker.data(p, pick.flow, (static_cast<unsigned>(pick.reply) & replies) != 0);
     }
 }
 
