@@ -52,39 +52,65 @@ void memory_itself(Program& program, std::uint32_t mebibytes) {
     program.gate(sum == 0, "fresh memory reads as zero");
 }
 
+struct NamedShape {
+    RoofShape shape;
+    const char* what;
+};
+constexpr std::array kShapes{NamedShape{{RoofShape::Graph::Established, 1, 1}, "hit, not counted"},
+                             NamedShape{{RoofShape::Graph::Established, 1, kSideLines}, "hit"},
+                             NamedShape{{RoofShape::Graph::Insert, 1, kSideLines}, "insert"},
+                             NamedShape{{RoofShape::Graph::Insert, 2, kSideLines}, "insert, NAT"},
+                             NamedShape{{RoofShape::Graph::Evict, 1, kSideLines}, "evict"},
+                             NamedShape{{RoofShape::Graph::Evict, 2, kSideLines}, "evict, NAT"}};
+
+CaseInfo shape_info(const std::string& id, std::uint32_t entries, std::uint32_t burst) {
+    return {.id = id,
+            .group = "roofline",
+            .title = fmt::format("{} entries, bursts of {}", entries, burst),
+            .params = {{"entries", entries}, {"burst", burst}}};
+}
+
+/// Every shape in the schedule that suits it.
 void shapes(Program& program, std::uint32_t entries, std::uint32_t burst) {
-    using Graph = RoofShape::Graph;
     const std::string id = fmt::format("shapes/{}/burst{}", entries, burst);
     if (!program.wants(id, table_and_roof_bytes(entries))) return;
     const auto memory = std::make_shared<RoofMemory>(entries / 2, entries, kSideLines);
     std::vector<Contestant> contestants;
-    for (const auto& [shape, what] :
-         {std::pair{RoofShape{Graph::Established, 1, 1}, "not counted"},
-          std::pair{RoofShape{Graph::Established, 1, kSideLines}, "hit"},
-          std::pair{RoofShape{Graph::Insert, 1, kSideLines}, "insert"},
-          std::pair{RoofShape{Graph::Evict, 1, kSideLines}, "evict"},
-          std::pair{RoofShape{Graph::Evict, 2, kSideLines}, "evict, NAT"}})
+    for (const NamedShape& s : kShapes) {
+        RoofContestant roof =
+            make_roof(program, memory, s.shape, Draw::uniform(entries, 3), burst, kStep);
+        roof.contestant.name = fmt::format("{} {}, {}", roof.id, s.what, roof.schedule.name());
+        contestants.push_back(std::move(roof.contestant));
+    }
+    program.measure(shape_info(id, entries, burst), contestants);
+}
+
+/// What the schedule makes: two shapes in all of them.
+void schedules(Program& program, std::uint32_t entries) {
+    const std::string id = fmt::format("schedules/{}", entries);
+    if (!program.wants(id, table_and_roof_bytes(entries))) return;
+    const auto memory = std::make_shared<RoofMemory>(entries / 2, entries, kSideLines);
+    std::vector<Contestant> contestants;
+    for (const NamedShape& s : {kShapes[1], kShapes[4]})
         for (const RoofSchedule& schedule : kRoofSchedules) {
-            const auto roof =
-                std::make_shared<Roof>(memory, shape, Draw::uniform(entries, 3), burst, schedule);
-            contestants.push_back({fmt::format("{} {}, {}", shape.id(), what, schedule.name()),
+            const auto roof = std::make_shared<Roof>(memory, s.shape, Draw::uniform(entries, 3),
+                                                     kBurst, schedule);
+            contestants.push_back({fmt::format("{} {}, {}", s.shape.id(), s.what, schedule.name()),
                                    [roof] { return roof->step(kStep); },
                                    {}});
         }
-    program.measure({.id = id,
-                     .group = "roofline",
-                     .title = fmt::format("{} entries, bursts of {}", entries, burst),
-                     .params = {{"entries", entries}, {"burst", burst}}},
-                    contestants);
+    program.measure(shape_info(id, entries, kBurst), contestants);
 }
 
 void body(Program& program) {
     const Options& o = program.options();
     for (const std::uint32_t mebibytes : {64U, 512U, 2048U})
         if (mebibytes <= o.pick(64U, 512U, 2048U)) memory_itself(program, mebibytes);
-    for (const std::uint32_t entries : {1U << 16, 1U << 18, 1U << 20, 1U << 23})
-        if (entries <= o.pick(1U << 16, 1U << 20, 1U << 23)) shapes(program, entries, kBurst);
-    if (o.once()) return;
+    const std::vector<std::uint32_t> sizes = o.pick<std::vector<std::uint32_t>>(
+        {1U << 16}, {1U << 18, 1U << 20}, {1U << 16, 1U << 18, 1U << 20, 1U << 23});
+    for (const std::uint32_t entries : sizes) shapes(program, entries, kBurst);
+    schedules(program, o.pick(1U << 16, 1U << 20, 1U << 20));
+    if (o.effort != Effort::Normal) return;
     for (const std::uint32_t burst : {1U, 8U, 64U}) shapes(program, 1U << 20, burst);
 }
 

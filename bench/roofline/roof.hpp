@@ -80,7 +80,8 @@ inline constexpr std::array kRoofSchedules{
     RoofSchedule{RoofSchedule::Kind::Rolling, 3}, RoofSchedule{RoofSchedule::Kind::Rolling, 5},
     RoofSchedule{RoofSchedule::Kind::Rolling, 8}, RoofSchedule{RoofSchedule::Kind::Rolling, 12}};
 
-/// One thread's accesses. Several may share a RoofMemory.
+/// One thread's accesses. Several may share a RoofMemory: then their plain writes to buckets race,
+/// and an increment may be lost, which nobody looks at. A locked instruction would be a lower roof.
 class Roof {
 public:
     /// `draw` says which flows an Established roof looks up. `part` of `parts`: which of the
