@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One thing changed at a time, the rest as in table_hits and table_floods: the size of bursts, the
+// kind of pages, IPv6, counters and windows, the sweep; and what an entry takes of memory.
+#include "bench/harness/machine.hpp"
+#include "bench/load/established.hpp"
+#include "bench/load/flood.hpp"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace bench;
+
+constexpr FlowKind kTcp4{};
+constexpr FlowKind kTcp6{.family = ct::Family::Ipv6, .proto = ct::ipproto::kTcp};
+constexpr FlowKind kUdp4{.family = ct::Family::Ipv4, .proto = ct::ipproto::kUdp};
+
+/// Flows of the cases here.
+std::uint32_t size_of(const Program& program) {
+    return program.options().pick<std::uint32_t>(4096, 1U << 20, 1U << 20);
+}
+
+CaseInfo info_of(const std::string& id, const char* group, std::string title, std::uint32_t flows) {
+    return {.id = id, .group = group, .title = std::move(title), .params = {{"flows", flows}}};
+}
+
+/// Every burst size on one and the same table.
+void bursts(Program& program) {
+    const std::uint32_t flows = size_of(program);
+    const std::string id = fmt::format("burst/hit/{}", flows);
+    constexpr std::array kSizes{1U, 2U, 4U, 8U, 16U, 32U, 64U};
+    if (program.wants(id, table_and_roof_bytes(flows))) {
+        const Draw draw = Draw::uniform(flows, 5);
+        Established e{flows, draw, {.kind = kTcp4}};
+        const auto memory = memory_like(e.table());
+        std::vector<Contestant> all;
+        for (const std::uint32_t size : kSizes)
+            all.push_back(e.contestant(fmt::format("sluice, burst {}", size), size));
+        for (const std::uint32_t size : kSizes) {
+            RoofContestant roof = make_roof(
+                program, memory,
+                {.graph = RoofShape::Graph::Established, .side_lines = e.side_lines()}, draw, size);
+            roof.contestant.name += fmt::format(", burst {}", size);
+            all.push_back(std::move(roof.contestant));
+        }
+        program.measure(info_of(id, "burst", fmt::format("hits, {} flows, by burst", flows), flows),
+                        all);
+        e.check(program, id);
+    }
+    const std::string full_id = fmt::format("burst/full/{}", flows);
+    if (!program.wants(full_id, table_and_roof_bytes(flows))) return;
+    FullFlood f{flows, {.kind = kTcp4}};
+    std::vector<Contestant> all;
+    for (const std::uint32_t size : kSizes)
+        all.push_back(f.contestant(fmt::format("sluice, burst {}", size), size));
+    program.measure(info_of(full_id, "burst",
+                            fmt::format("SYN flood on a full table of {}, by burst", flows), flows),
+                    all);
+    f.check(program, full_id);
+}
+
+/// A table on pages of 4 KiB beside one on pages of 2 MiB. Pages of 1 GiB, which somebody has to
+/// reserve, are what the table takes first wherever they are: see --pages 1g of table_hits.
+void pages(Program& program) {
+    const std::uint32_t flows = size_of(program);
+    const std::string id = fmt::format("pages/hit/{}", flows);
+    if (!program.wants(id, 2 * table_and_roof_bytes(flows))) return;
+    const Draw draw = Draw::uniform(flows, 5);
+    try {
+        choose_pages(PageKind::Normal);
+    } catch (const std::runtime_error& e) {
+        program.note(fmt::format("{} left out: {}", id, e.what()));
+        return;
+    }
+    Established small{flows, draw, {.kind = kTcp4}};
+    const RoofShape shape{.graph = RoofShape::Graph::Established, .side_lines = small.side_lines()};
+    RoofContestant small_roof = make_roof(program, memory_like(small.table()), shape, draw, kBurst);
+    choose_pages(PageKind::Huge2M);
+    Established large{flows, draw, {.kind = kTcp4}};
+    RoofContestant large_roof = make_roof(program, memory_like(large.table()), shape, draw, kBurst);
+    small_roof.contestant.name += ", 4 KiB";
+    large_roof.contestant.name += ", 2 MiB";
+    const std::array all{large.contestant("sluice, 2 MiB"), small.contestant("sluice, 4 KiB"),
+                         large_roof.contestant, small_roof.contestant};
+    program.measure(info_of(id, "pages", fmt::format("hits, {} flows, by page", flows), flows),
+                    all);
+    choose_pages(program.options().pages);
+    program.note(fmt::format("{}: {:.0f} % of the memory in use stood on huge pages", id,
+                             100 * huge_share()));
+    small.check(program, id);
+    large.check(program, id);
+}
+
+/// IPv6 may cost twice what IPv4 does, and no more.
+void families(Program& program) {
+    const std::uint32_t flows = size_of(program);
+    const auto id_of = [&](const char* what) { return fmt::format("family/{}/{}", what, flows); };
+    if (program.wants(id_of("hit"), 2 * table_and_roof_bytes(flows))) {
+        const Draw draw = Draw::uniform(flows, 5);
+        Established four{flows, draw, {.kind = kTcp4}};
+        Established six{flows, draw, {.kind = kTcp6}};
+        const std::array all{four.contestant("sluice, IPv4"), six.contestant("sluice, IPv6")};
+        program.measure(
+            info_of(id_of("hit"), "family", fmt::format("hits, {} flows", flows), flows), all);
+        four.check(program, id_of("hit"));
+        six.check(program, id_of("hit"));
+    }
+    const auto floods = [&]<class Flood>(const char* what, const char* title) {
+        const std::string id = id_of(what);
+        if (!program.wants(id, 2 * table_and_roof_bytes(flows))) return;
+        Flood four{flows, {.kind = kTcp4}};
+        Flood six{flows, {.kind = kTcp6}};
+        const std::array all{four.contestant("sluice, IPv4"), six.contestant("sluice, IPv6")};
+        program.measure(info_of(id, "family", fmt::format("{}, {} entries", title, flows), flows),
+                        all);
+        four.check(program, id);
+        six.check(program, id);
+    };
+    floods.template operator()<InsertFlood>("insert", "SYN flood into a table");
+    floods.template operator()<FullFlood>("full", "SYN flood on a full table");
+}
+
+/// What windows and counters cost: TCP has both, or windows alone; UDP has counters alone, or
+/// neither.
+void tracking(Program& program) {
+    const std::uint32_t flows = size_of(program);
+    const std::string id = fmt::format("tracking/hit/{}", flows);
+    if (!program.wants(id, 4 * table_and_roof_bytes(flows) / 2)) return;
+    const Draw draw = Draw::uniform(flows, 5);
+    Established both{flows, draw, {.kind = kTcp4}};
+    Established windows{flows, draw, {.kind = kTcp4, .acct = false}};
+    Established counters{flows, draw, {.kind = kUdp4}};
+    Established neither{flows, draw, {.kind = kUdp4, .acct = false}};
+    const std::array all{both.contestant("windows and counters"), windows.contestant("windows"),
+                         counters.contestant("counters"), neither.contestant("neither")};
+    const auto slices = run_slices(all, program.options());
+    const CaseInfo info = info_of(
+        id, "tracking", fmt::format("hits, {} flows: TCP with windows, UDP without", flows), flows);
+    std::vector<Result> rows;
+    for (std::size_t c = 0; c < all.size(); ++c)
+        rows.push_back({.info = info, .contestant = all[c].name, .value = summarize(slices[c])});
+    std::vector<double> difference = slices[0];
+    for (std::size_t s = 0; s < difference.size(); ++s) difference[s] -= slices[3][s];
+    rows.push_back({.info = info,
+                    .contestant = "cost of windows and counters",
+                    .value = summarize(difference)});
+    program.add(std::move(rows));
+    for (Established* e : {&both, &windows, &counters, &neither}) e->check(program, id);
+}
+
+/// The sweep for expired entries running, as it always is, or not.
+void sweep(Program& program) {
+    const std::uint32_t flows = size_of(program);
+    const std::string id = fmt::format("sweep/hit/{}", flows);
+    if (!program.wants(id, table_and_roof_bytes(flows))) return;
+    Established e{flows, Draw::uniform(flows, 5), {.kind = kTcp4}};
+    const std::array all{e.contestant("sluice, sweeping", kBurst, true),
+                         e.contestant("sluice, not sweeping", kBurst, false)};
+    program.measure(info_of(id, "sweep", fmt::format("hits, {} flows", flows), flows), all);
+    e.check(program, id);
+}
+
+/// Bytes an entry: what the table says, and what the process grew by.
+void memory(Program& program, const char* family, FlowKind kind) {
+    const std::uint32_t flows = size_of(program);
+    const std::string id = fmt::format("memory/{}/{}", family, flows);
+    if (!program.wants(id, table_and_roof_bytes(flows))) return;
+    const std::size_t before = resident_bytes();
+    Established e{flows, Draw::uniform(flows, 5), {.kind = kind}};
+    const auto per_entry = [&](std::size_t bytes) {
+        return static_cast<double>(bytes) / static_cast<double>(flows);
+    };
+    const std::size_t after = resident_bytes();
+    const CaseInfo info =
+        info_of(id, "memory", fmt::format("a table full of {} flows, {}", flows, family), flows);
+    const auto row = [&](const char* name, std::size_t bytes) {
+        return Result{.info = info,
+                      .contestant = name,
+                      .unit = "bytes/entry",
+                      .value = summarize({per_entry(bytes)})};
+    };
+    program.add({row("as the table tells", e.table().memory().total_bytes),
+                 row("growth of the process", after - std::min(before, after))});
+    e.check(program, id);
+}
+
+void body(Program& program) {
+    memory(program, "ipv4", kTcp4);  // first: memory given back and taken again does not show
+    memory(program, "ipv6", kTcp6);
+    tracking(program);
+    bursts(program);
+    families(program);
+    sweep(program);
+    pages(program);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    Program program{"table_variants", "The tracker with one thing changed at a time.", argc, argv};
+    return program.run(body);
+}
