@@ -8,6 +8,8 @@ BUILD ?= build
 WERROR ?= false
 # seconds for each fuzz target
 FUZZ_SECONDS ?= 60
+# 1: `make bench` measures less, and for a shorter time
+QUICK ?= 0
 # more options for `meson setup`
 MESON_ARGS ?=
 
@@ -46,11 +48,11 @@ sanitize:  ## the sanitizer part of `make test` alone
 	@.ci/deps build test
 	@tests/run.py --build $(BUILD) --werror $(WERROR) --only asan --only tsan
 
-bench:  ## measure
+bench:  ## measure, and write build/report/index.html (QUICK=1: in less than five minutes)
 	@.ci/deps build test
 	@$(call release,enabled) >/dev/null
 	@ninja -C $(BUILD)
-	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose
+	@python3 bench/report.py --build $(BUILD) $(if $(filter-out 0,$(QUICK)),--quick)
 
 fuzz:  ## every libFuzzer target for FUZZ_SECONDS
 	@.ci/deps build test fuzz

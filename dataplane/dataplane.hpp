@@ -64,6 +64,8 @@ public:
     [[nodiscard]] Totals totals() const noexcept;
     [[nodiscard]] PortTotals port_totals(ct::PortId port) const noexcept;
     [[nodiscard]] std::uint64_t buffers_in_use() const { return pools_.in_use(); }
+    /// The packet buffers of ports whose NUMA node does not matter, as of virtual ones.
+    [[nodiscard]] rte_mempool* buffers() const { return pools_.at(-1); }
     /// The DPDK port behind a port of the configuration.
     [[nodiscard]] const Port& port(ct::PortId id) const noexcept { return *ports_[id]; }
     /// What was chosen and what was fallen back to, a line each; for the log.

@@ -138,6 +138,7 @@ private:
             while (clock_.now() < std::min(next, end) && !stop.stop_requested()) turn();
             const Sample now = sample();
             view.show(r.end, now, 0);
+            r.mpps.push_back(mpps(r.end, now));
             r.end = now;
             if (clock_.now() >= end) break;
         }

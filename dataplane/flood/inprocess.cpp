@@ -9,8 +9,10 @@
 #include <rte_mbuf.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <thread>
 #include <unistd.h>
@@ -25,6 +27,7 @@ constexpr ct::PortId kClientPort = 0;
 constexpr ct::PortId kServerPort = 1;
 constexpr auto kSetupLimit = 60s;
 constexpr auto kSampleEvery = 500ms;
+constexpr auto kEmptying = 50ms;  // for the workers to take what rings still hold
 
 /// The configuration that the daemon would have: clients behind one port, servers behind the other.
 std::string config_text(const Options& o) {
@@ -37,12 +40,12 @@ overflow = "{}"
 acct = {}
 [[port]]
 name = "clients"
-device = "net_null0"
+device = "{}0"
 addresses = ["198.18.255.254/16"]
 promiscuous = true
 [[port]]
 name = "servers"
-device = "net_null1"
+device = "{}1"
 addresses = ["198.19.255.254/16"]
 promiscuous = true
 [[route]]
@@ -50,9 +53,10 @@ to = "10.0.0.0/8"
 via = "198.18.255.253"
 port = "clients"
 )",
-                                   o.workers, o.table, o.policy, o.acct);
+                                   o.workers, o.table, o.policy, o.acct, o.driver, o.driver);
     if (o.masquerade)
         text += "[[rule]]\nchain = \"nat\"\nout = \"servers\"\naction = \"masquerade\"\n";
+    if (o.notrack) text += "[[rule]]\nchain = \"raw\"\naction = \"notrack\"\n";
     return text;
 }
 
@@ -62,12 +66,29 @@ struct Tap {
     Side side = Side::Client;
     const Clock* clock = nullptr;
     ct::Nanos* now = nullptr;  ///< of the worker's last reception: its thread's own
+    const std::atomic<bool>* closed = nullptr;  ///< nothing is to arrive any more
+    rte_mempool* refill = nullptr;  ///< where a driver that makes no buffers gets them; else null
 };
+
+/// A ring gives back what was sent into it, as it was sent: cleans that, and adds buffers until the
+/// burst is full, as net_null would have it.
+std::uint16_t fill_up(rte_mempool* pool, std::span<rte_mbuf*> burst, std::uint16_t count) {
+    for (rte_mbuf* m : burst.first(count)) rte_pktmbuf_reset(m);
+    const auto room = burst.subspan(count);
+    const bool got =
+        rte_pktmbuf_alloc_bulk(pool, room.data(), static_cast<unsigned>(room.size())) == 0;
+    return got ? static_cast<std::uint16_t>(burst.size()) : count;
+}
 
 /// Turns the driver's empty buffers into what arrives; those left over go back.
 std::uint16_t stamp(std::uint16_t, std::uint16_t, rte_mbuf** pkts, std::uint16_t count,
-                    std::uint16_t, void* user) {
+                    std::uint16_t max, void* user) {
     const Tap& tap = *static_cast<Tap*>(user);
+    if (tap.closed->load(std::memory_order_relaxed)) {
+        rte_pktmbuf_free_bulk(pkts, count);
+        return 0;
+    }
+    if (tap.refill != nullptr) count = fill_up(tap.refill, {pkts, max}, count);
     std::uint16_t n = 0;
     *tap.now = tap.clock->now();
     tap.generator->fill(
@@ -132,6 +153,8 @@ public:
                 return !now || now->handle != b.second;
             }));
         r.rss_bytes = resident_bytes();
+        closed_.store(true, std::memory_order_relaxed);
+        std::this_thread::sleep_for(kEmptying);
         dataplane_.stop();
         finish(r);
         return r;
@@ -140,12 +163,16 @@ public:
 private:
     void tap(ct::PortId port, std::uint16_t queue) {
         Tap& t = taps_[std::size_t{2} * queue + port];
-        t = {generators_[queue].get(), port == kClientPort ? Side::Client : Side::Server,
-             &dataplane_.clock(), &times_[queue].value};
+        t = {generators_[queue].get(),
+             port == kClientPort ? Side::Client : Side::Server,
+             &dataplane_.clock(),
+             &times_[queue].value,
+             &closed_,
+             options_.driver == "net_ring" ? dataplane_.buffers() : nullptr};
         const std::uint16_t device = dataplane_.port(port).device();
         if (rte_eth_add_rx_callback(device, queue, stamp, &t) == nullptr ||
             rte_eth_add_tx_callback(device, queue, observe, &t) == nullptr)
-            throw std::runtime_error{"net_null takes no callback on its queue"};
+            throw std::runtime_error{options_.driver + " takes no callback on its queue"};
     }
 
     void set_phase(Generator::Phase p) {
@@ -196,6 +223,7 @@ private:
             std::this_thread::sleep_until(std::min(next, end));
             const Sample now = sample(start);
             view.show(r.end, now, options_.table);
+            r.mpps.push_back(mpps(r.end, now));
             r.table_peak = std::max(r.table_peak, now.table_entries);
             r.end = now;
             if (std::chrono::steady_clock::now() >= end) break;
@@ -216,7 +244,7 @@ private:
         r.pages = memory.pages;
         r.policy = options_.policy;
         r.cpu = cpu_name();
-        r.mode = "in-process on net_null";
+        r.mode = "in-process on " + options_.driver;
         r.in_process = true;
         r.buffers_returned = dataplane_.buffers_in_use() == 0;
     }
@@ -227,7 +255,8 @@ private:
     struct alignas(ct::kCacheLine) Time {
         ct::Nanos value = 0;
     };
-    std::vector<Time> times_;  ///< by WorkerId
+    std::vector<Time> times_;          ///< by WorkerId
+    std::atomic<bool> closed_{false};  ///< set by run(), read by the workers
     Dataplane dataplane_;
 };
 

@@ -94,6 +94,10 @@ void add_options(CLI::App& app, Options& o, std::string& flood, std::string& est
     app.add_option("--policy", o.policy, "conntrack.overflow: embryonic-oldest, linux or drop")
         ->capture_default_str();
     app.add_flag("--masquerade", o.masquerade, "translate the clients' addresses");
+    app.add_flag("--notrack", o.notrack, "forward without tracking, for comparison");
+    app.add_option("--driver", o.driver, "of the ports in this process: net_null or net_ring")
+        ->check(CLI::IsMember({"net_null", "net_ring"}))
+        ->capture_default_str();
     app.add_flag("--acct", o.acct, "count packets and bytes of each connection");
     app.add_option("--json", o.json, "write the result to this file as well");
     app.add_flag("--plain", o.plain, "no live view, plain lines");

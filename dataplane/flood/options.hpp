@@ -20,11 +20,13 @@ struct Options {
     std::uint32_t seconds = 10;
     std::uint32_t workers = 1;
     std::string policy = "embryonic-oldest";
-    bool masquerade = false;    ///< in-process: the server side's port translates
-    bool acct = false;          ///< in-process: count packets and bytes of connections
-    std::string json;           ///< file; empty: none
-    bool plain = false;         ///< no live view, even on a terminal
-    std::string client_device;  ///< empty: in-process
+    bool masquerade = false;          ///< in-process: the server side's port translates
+    bool notrack = false;             ///< in-process: a raw rule exempts every packet from tracking
+    std::string driver = "net_null";  ///< in-process: of both ports; or net_ring
+    bool acct = false;                ///< in-process: count packets and bytes of connections
+    std::string json;                 ///< file; empty: none
+    bool plain = false;               ///< no live view, even on a terminal
+    std::string client_device;        ///< empty: in-process
     std::string server_device;
     std::string client_gateway = "198.18.255.254";
     std::string server_gateway = "198.19.255.254";

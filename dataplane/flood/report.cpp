@@ -21,8 +21,7 @@ double percent(std::uint64_t part, std::uint64_t whole) {
 }
 
 double mpps(const Result& r) {
-    const double seconds = r.end.seconds - r.begin.seconds;
-    return rate(r.begin.packets.rx_packets, r.end.packets.rx_packets, seconds) / 1e6;
+    return dp::flood::mpps(r.begin, r.end);
 }
 
 /// Of one worker's time, waiting included: the whole loop, generator and all.
@@ -32,6 +31,11 @@ double ns_per_packet(const Result& r) {
 }
 
 }  // namespace
+
+double mpps(const Sample& before, const Sample& now) {
+    return rate(before.packets.rx_packets, now.packets.rx_packets, now.seconds - before.seconds) /
+           1e6;
+}
 
 GeneratorTotals totals_of(std::span<const std::unique_ptr<Generator>> generators) {
     GeneratorTotals t;
@@ -49,7 +53,7 @@ GeneratorTotals totals_of(std::span<const std::unique_ptr<Generator>> generators
 
 void LiveView::show(const Sample& before, const Sample& now, std::uint32_t table_max) {
     const double seconds = now.seconds - before.seconds;
-    const double rx = rate(before.packets.rx_packets, now.packets.rx_packets, seconds) / 1e6;
+    const double rx = mpps(before, now);
     const double tx = rate(before.packets.tx_packets, now.packets.tx_packets, seconds) / 1e6;
     const double dropped = rate(before.packets.dropped(), now.packets.dropped(), seconds) / 1e6;
     const double inserted = rate(before.conntrack.opened, now.conntrack.opened, seconds) / 1e6;
@@ -169,6 +173,7 @@ std::string json(const Result& r) {
                                      {"balanced", !r.in_process || r.total.balanced()},
                                      {"buffers_returned", r.buffers_returned},
                                      {"mpps", mpps(r)},
+                                     {"mpps_samples", r.mpps},
                                      {"ns_per_packet", ns_per_packet(r)},
                                      {"worker_busy", r.worker_busy},
                                      {"table_max", r.table_max},

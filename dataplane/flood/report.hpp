@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace dp::flood {
 
@@ -41,6 +42,7 @@ struct Sample {
 struct Result {
     Sample begin;                ///< when the flood began: everything is set up
     Sample end;                  ///< when it ended
+    std::vector<double> mpps;    ///< received between one sample and the next
     Totals total;                ///< everything, set-up and drain included, at rest
     GeneratorTotals generators;  ///< likewise
     std::uint32_t table_max = 0;
@@ -59,6 +61,9 @@ struct Result {
     bool in_process = false;
     bool buffers_returned = false;  ///< every mbuf is back in its pool (invariant I7)
 };
+
+/// Millions of packets a second received between two samples.
+[[nodiscard]] double mpps(const Sample& before, const Sample& now);
 
 /// One line, or on a terminal a few that overwrite the last ones.
 class LiveView {

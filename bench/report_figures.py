@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The figures that Sluice promises to reach, and what was measured of each.
+
+Each figure is a ratio of two times out of the same run (but for OVS, whose times are of another
+machine and say so). Every one is always in the list: what was not measured says why, and what was
+missed says so in the same place as what was met.
+"""
+
+import statistics
+from dataclasses import dataclass
+
+from report_results import CUT_OFF, FAILED
+
+AIM, MET, MISSED, UNKNOWN = "aim met", "met", "missed", "not measured"
+
+# Where the cases are, best first, as globs of their ids; and the names of the contestants. Sluice
+# net is without the cost of making the test's packets; the peers of the same process are compared
+# with all of it, as their own keys are made in their time.
+NET = ("sluice net", "sluice")
+WHOLE = ("sluice",)
+KERNEL = ("linux nf_conntrack",)
+RTE_HASH = ("rte_hash lock-free*",)
+HIT = ("hit/1000000/uniform", "hit/1048576/uniform")
+INSERT = ("insert/1048576/aged", "insert/262144/aged")
+FULL = ("full/1048576/aged", "full/262144/aged")
+TURNOVER = ("turnover/1048576", "turnover/*")
+PEER_HIT = ("peers/hit/1000000", "peers/hit/1048576", "peers/hit/*")
+PEER_INSERT = ("peers/insert/1048576", "peers/insert/1000000", "peers/insert/*")
+PEER_FULL = ("peers/full/1048576", "peers/full/1000000", "peers/full/*")
+WORKERS_INSERT = ("workers/insert/1048576", "workers/insert/*")
+PEER_INSERT_TWO = ("peers/insert2/1048576", "peers/insert2/1000000", "peers/insert2/*")
+
+# The same work in a table that the caches hold: what it costs there is not the memory's.
+HIT_IN_CACHE = ("hit/65536/uniform",)
+INSERT_IN_CACHE = ("insert/262144/aged",)
+
+# ns a packet of OVS's userspace tracker, batch 32, on an Intel server of the Sapphire Rapids kind
+# at 2.6 GHz: established at random over 1M flows, SYN insert, SYN insert of each of two threads.
+OVS_HIT, OVS_INSERT, OVS_INSERT_TWO = 484, 447, 1217
+
+
+@dataclass
+class Figure:
+    """One line of the table of figures."""
+
+    key: str
+    label: str
+    at_least: float
+    aim: float
+    unit: str = "times"
+    low_is_good: bool = False
+    ratio: float = None  # None: not measured
+    measured: str = ""   # what the ratio is made of
+    note: str = ""
+    explanation: str = ""  # of a miss, as far as this run tells
+
+    @property
+    def verdict(self):
+        if self.ratio is None:
+            return UNKNOWN
+        sign = -1 if self.low_is_good else 1
+        if self.aim is not None and sign * self.ratio >= sign * self.aim:
+            return AIM
+        return MET if sign * self.ratio >= sign * self.at_least else MISSED
+
+    def limit(self, value):
+        if value is None:
+            return "–"
+        return f"{'≤' if self.low_is_good else '≥'} {value:g}"
+
+
+def ns(value):
+    return f"{value:,.0f} ns" if value >= 100 else f"{value:.1f} ns"
+
+
+class Judge:
+    """Fills figures in from the results."""
+
+    def __init__(self, results):
+        self.results = results
+        self.figures = []
+        self.failed = {p.name for p in results.programs if p.state in (FAILED, CUT_OFF)}
+
+    def row(self, ids, contestants):
+        """The first case that has one of the contestants; of several rows, the fastest."""
+        for glob in ids:
+            for contestant in contestants:
+                found = self.results.find_all(glob, contestant)
+                if found:
+                    return min(found, key=lambda r: r.median)
+        return None
+
+    def add(self, figure, ratio=None, measured="", missing=()):
+        gone = [what for what, row in missing if row is None]
+        if gone:
+            figure.measured = "no result of " + " and of ".join(gone)
+        else:
+            figure.ratio, figure.measured = ratio(), measured()
+            failed = sorted({row.program for _, row in missing
+                             if getattr(row, "program", None) in self.failed})
+            if failed:
+                figure.note = "; ".join(filter(None, [
+                    figure.note, f"of {' and '.join(failed)}, which failed in this run"]))
+        self.figures.append(figure)
+
+    def explain(self, figure, row, small):
+        """Where the time goes, if the run tells: what is left of it in a small table."""
+        cached = self.row(small, NET)
+        if figure.verdict != MISSED or cached is None or cached.id == row.id:
+            return
+        size = cached.params.get("flows") or cached.params.get("max")
+        part = min(cached.median / row.median, 1)
+        figure.explanation = (f"With {size:,} entries the same packet takes {ns(cached.median)}: "
+                              f"{part:.0%} of Sluice's time is not for want of memory's speed.")
+
+    def roof(self, key, label, ids, at_least, aim):
+        row = self.row(ids, NET)
+        roof = row if row and row.roof > 0 else None
+        self.add(Figure(key, label, at_least, aim, unit="of the roofline"),
+                 lambda: row.roof / row.median,
+                 lambda: f"roofline {row.roof_id} {ns(row.roof)}, Sluice {ns(row.median)}",
+                 [(f"Sluice, {ids[0]}", row), (f"a roofline beside {ids[0]}", roof)])
+
+    def against(self, key, label, sluice, peer, at_least, aim, low_is_good=False):
+        """`sluice` and `peer`: (globs of ids, names of contestants)."""
+        row, other = self.row(*sluice), self.row(*peer)
+        self.add(Figure(key, label, at_least, aim, low_is_good=low_is_good),
+                 lambda: other.median / row.median,
+                 lambda: f"{other.contestant} {ns(other.median)}, "
+                         f"{row.contestant.replace('sluice', 'Sluice')} {ns(row.median)}",
+                 [(f"{sluice[1][0]}, {sluice[0][0]}", row),
+                  (f"{peer[1][0].rstrip('*')}, {peer[0][0]}", other)])
+
+    def scaling(self, key, label, ids):
+        """What two workers gain over one, of what the roofline gains in the same slices."""
+        one = self.row(ids, ("sluice, 1 worker",))
+        both = self.row(ids, ("sluice, 2 workers", "sluice, 2 workers, 0 %*"))
+        pair = one if one and both else None
+        roofs = pair if pair and one.roof > 0 and both.roof > 0 else None
+        self.add(Figure(key, label, 0.9, 1.0, unit="of the roofline's scaling"),
+                 lambda: (one.median / both.median) / (one.roof / both.roof),
+                 lambda: f"Sluice {one.median / both.median:.2f} times one worker, roofline "
+                         f"{one.roof / both.roof:.2f}",
+                 [(f"Sluice with one and with two workers, {ids[0]}", pair),
+                  ("a roofline beside them", roofs)])
+
+    def limit(self, key, label, unit, ids, contestants, most):
+        """An amount that must not be more than so much."""
+        row = self.row(ids, contestants)
+        self.add(Figure(key, label, most, None, unit=unit, low_is_good=True), lambda: row.median,
+                 lambda: f"{row.title}: {row.contestant}", [(f"{contestants[0]}, {ids[0]}", row)])
+
+    def constant(self, key, label, ids, value, at_least, aim, contestants=NET):
+        row = self.row(ids, contestants)
+        self.add(Figure(key, label, at_least, aim, note="another machine: indicative"),
+                 lambda: value / row.median, lambda: f"OVS {ns(value)}, Sluice {ns(row.median)}",
+                 [(f"Sluice, {ids[0]}", row)])
+
+
+def drift(trace):
+    """(What the trend changes over the series, interquartile range about the trend), shares of the
+    median. Theil and Sen's slope: an outlier does not move it."""
+    points = list(zip(trace.x, trace.y))
+    if len(points) > 300:
+        points = points[:: len(points) // 300 + 1]
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for i, a in enumerate(points) for b in points[i + 1:]
+              if b[0] != a[0]]
+    if not slopes:
+        return None
+    slope, median = statistics.median(slopes), statistics.median(trace.y)
+    q1, _, q3 = statistics.quantiles([y - slope * x for x, y in points], n=4, method="inclusive")
+    return slope * (points[-1][0] - points[0][0]) / median, (q3 - q1) / median
+
+
+def figures(results):
+    """All figures, in the order of the table."""
+    j = Judge(results)
+    j.roof("hit/roof", "established hit, 1M flows, both directions at random", HIT, 0.55, 0.8)
+    j.roof("insert/roof", "SYN insert into a table not full", INSERT, 0.5, 0.75)
+
+    full, insert = j.row(FULL, NET), j.row(INSERT, NET)
+    j.add(Figure("full/insert", "SYN on a full table, oldest embryonic evicted, against the insert",
+                 1.5, 1.2, low_is_good=True), lambda: full.median / insert.median,
+          lambda: f"full {ns(full.median)}, insert {ns(insert.median)}",
+          [(f"Sluice, {FULL[0]}", full), (f"Sluice, {INSERT[0]}", insert)])
+    trace = next(filter(None, (results.trace(t, "sluice*") for t in TURNOVER)), None)
+    moved = drift(trace) if trace else None
+    j.add(Figure("full/slope", "its trend over 20 turnovers, in units of the noise", 1, 1,
+                 unit="times the interquartile range", low_is_good=True),
+          lambda: abs(moved[0]) / moved[1] if moved[1] else (0 if moved[0] == 0 else 99),
+          lambda: f"trend {moved[0]:+.1%}, noise {moved[1]:.1%} over "
+                  f"{trace.x[-1] - trace.x[0]:.0f} turnovers",
+          [("a series of Sluice on a full table", moved)])
+
+    name = "rte_hash, lock-free: "
+    for key, label, ids, at_least, aim in (
+            ("hit", "hits", PEER_HIT, 1, 1.5), ("insert", "inserts", PEER_INSERT, 2.5, 4),
+            ("full", "full (delete and add)", PEER_FULL, 4, 8),
+            ("two", "two workers inserting", PEER_INSERT_TWO, 4, None)):
+        j.against(f"rte_hash/{key}", name + label, (ids, WHOLE), (ids, RTE_HASH), at_least, aim)
+
+    name = "the kernel's conntrack: "
+    j.against("kernel/hit", name + "TCP hits at 1M", (HIT, NET),
+              (("kernel/hit/tcp/1000000",), KERNEL), 14, 22)
+    j.against("kernel/insert", name + "SYN inserts", (INSERT, NET),
+              (("kernel/insert/1048576",), KERNEL), 12, 18)
+    j.against("kernel/full", name + "SYN on a full table", (FULL, NET),
+              (("kernel/full/1048576", "kernel/full/262144"), KERNEL), 15, 22)
+
+    j.constant("ovs/hit", "OVS's tracker: hits", HIT, OVS_HIT, 7, 12)
+    j.constant("ovs/insert", "OVS's tracker: inserts", INSERT, OVS_INSERT, 6, 8)
+    # Two threads, each of which takes so long: half of it from one packet to the next.
+    j.constant("ovs/two", "OVS's tracker: inserts of two workers", WORKERS_INSERT,
+               OVS_INSERT_TWO / 2, 12, 20, ("sluice, 2 workers",))
+
+    for key, label, ids in (("hit", "hits", ("workers/hit/*",)),
+                            ("insert", "SYN inserts", WORKERS_INSERT),
+                            ("full", "SYN on a full table", ("workers/full/*",))):
+        j.scaling(f"scaling/{key}", f"two workers against one: {label}", ids)
+
+    j.limit("memory", "memory of an IPv4 entry, all told", "bytes", ("memory/ipv4/*",),
+            ("index and entries",), 256)
+    for key, label in (("hit", "hits"), ("insert", "inserts"), ("full", "on a full table")):
+        j.against(f"ipv6/{key}", f"IPv6 against IPv4: {label}",
+                  ((f"family/{key}/*",), ("sluice, IPv4",)),
+                  ((f"family/{key}/*",), ("sluice, IPv6",)), 2, None, low_is_good=True)
+    j.limit("tracking", "window tracking and accounting, 1M flows", "ns", ("tracking/hit/*",),
+            ("cost of windows and counters",), 15)
+
+    of = {f.key: f for f in j.figures}
+    for key in ("hit/roof", "kernel/hit", "ovs/hit"):
+        j.explain(of[key], j.row(HIT, NET), HIT_IN_CACHE)
+    for key in ("insert/roof", "kernel/insert", "ovs/insert"):
+        j.explain(of[key], j.row(INSERT, NET), INSERT_IN_CACHE)
+
+    lost = [(r.title, r.median) for r in results.rows if r.unit == "entries" and "lost" in r.id]
+    experiment = [r.params["established_lost"] for r in results.rows
+                  if isinstance(r.params.get("established_lost"), (int, float))]
+    if experiment:
+        lost.append(("in the experiment with legitimate clients", sum(experiment)))
+    j.add(Figure("lost", "assured entries lost to a flood", 0, 0, unit="entries", low_is_good=True),
+          lambda: sum(number for _, number in lost),
+          lambda: "; ".join(f"{number:.0f} {what}" for what, number in lost),
+          [("a flood with established flows", lost or None)])
+    return j.figures
