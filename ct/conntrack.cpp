@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace ct {
 
@@ -257,12 +258,13 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
     take_side(h.index);
     Meta m{hot.meta.load(std::memory_order_seq_cst)};
     std::uint32_t timeout_s = 0;
-    if (!m.same_course(wanted) || !proto::tcp::update_data(p, side, settings, timeout_s)) {
+    const std::uint8_t fixed_bits = hot.fixed.load(std::memory_order_acquire);
+    if (!m.same_course(wanted) ||
+        !proto::tcp::update_data(p, side, settings_of(fixed_bits, side), timeout_s)) {
         unlock_side(h.index);
         return false;
     }
-    const std::uint8_t fixed_bits = hot.fixed.load(std::memory_order_acquire);
-    if (settings.acct && (fixed_bits & fixed::kBooks) != 0) account(side, p);
+    if ((fixed_bits & fixed::kCounts) != 0) account(side, p);
     const Ticks deadline = ticks + timeout_s * kTicksPerSecond;
     while (worth_storing(m, deadline)) {
         std::uint64_t word = m.word();
@@ -289,8 +291,9 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     HotLine& hot = pool.hot(h.index);
     SideLines& side = pool.side(h.index);
     const std::uint8_t fixed_bits = hot.fixed.load(std::memory_order_acquire);
-    const bool counts = settings.acct && (fixed_bits & fixed::kBooks) != 0;
-    const bool has_side = proto::needs_side(p.tuple.proto) || counts;
+    const bool counts = (fixed_bits & fixed::kCounts) != 0;
+    const bool has_side =
+        proto::needs_side(p.tuple.proto) || (fixed_bits & (fixed::kCounts | fixed::kVariant)) != 0;
     if (has_side && !lock_side(h)) {
         p.conn = {};
         return;
@@ -317,11 +320,12 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         .remaining_s = left > 0 ? static_cast<std::uint32_t>(left) / kTicksPerSecond : 0,
         .age = Nanos{ticks - hot.born.load(std::memory_order_acquire)} * kNanosPerTick,
         .side = has_side ? &side : nullptr};
-    const proto::Verdict v = proto::update(p, view, settings);
+    const proto::Verdict v = proto::update(p, view, settings_of(fixed_bits, side));
     if (v.outcome == proto::Outcome::Invalid) {
         leave();
         if (v.cut) cut_deadline(h, ticks + v.timeout_s * kTicksPerSecond);
         me.counters.invalid.add();
+        note_invalid(me, p, m.state());
         p.state = CtState::Invalid;
         p.conn = {};
         return;
@@ -382,10 +386,11 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
                            std::memory_order_relaxed);
     }
-    const bool news =
-        (next.seen_reply() && !was_replied) || promoted || (accepted && v.state_changed);
-    if (news && listening())
-        emit(w, EventType::Update, h.index, now, v.state_changed ? Tells::State : Tells::Rest);
+    const int causes = (next.seen_reply() && !was_replied ? cause::kReply : 0) |
+                       (promoted ? cause::kAssured : 0) |
+                       (accepted && v.state_changed ? cause::kProtoinfo : 0);
+    if (causes != 0 && listening())
+        emit(w, EventType::Update, static_cast<std::uint16_t>(causes), h.index, now);
     if (killed) end(w, h, End::Deleted, true, now);
 }
 
@@ -402,30 +407,28 @@ void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcep
     }
 }
 
-[[gnu::always_inline]] inline void Conntrack::Impl::store_tuple(std::uint32_t i, const Tuple& t,
-                                                                Dir dir) noexcept {
-    HotLine& h = pool.hot(i);
-    const TupleKey k = TupleKey::of(t);
-    const bool original = dir == Dir::Original;
-    (original ? h.original_addrs : h.reply_addrs).store(k.addrs, std::memory_order_release);
-    (original ? h.original_rest : h.reply_rest).store(k.rest, std::memory_order_release);
-    if (t.family != Family::Ipv6) [[likely]]
-        return;
-    std::array<std::uint64_t, 4> words;
-    std::memcpy(words.data(), &t, sizeof words);  // source and destination
-    for (std::size_t w = 0; w < words.size(); ++w)
-        pool.addrs6(i).words[(original ? 0 : 4) + w].store(words[w], std::memory_order_release);
+std::uint8_t Conntrack::Impl::first_bits(const Packet& p) const noexcept {
+    int bits = keeps_books() || p.track.any() ? fixed::kBooks : 0;
+    if (p.track.variant != 0) bits |= fixed::kVariant;
+    if (p.track.event_mask != 0xffff) bits |= fixed::kMasked;
+    if (settings.acct) bits |= fixed::kCounts;
+    return static_cast<std::uint8_t>(bits);
 }
 
-void Conntrack::Impl::write_entry(std::uint32_t i, Packet& p, Nanos now) noexcept {
+void Conntrack::Impl::write_entry(std::uint32_t i, Packet& p, Nanos now,
+                                  const proto::Verdict* given) noexcept {
     HotLine& h = pool.hot(i);
     SideLines& s = pool.side(i);
     const std::uint16_t generation = Meta{h.meta.load(std::memory_order_relaxed)}.generation();
-    const bool books = keeps_books();
+    // acct may be switched on between this and keeps_books(): what counts has books.
+    std::uint8_t bits = first_bits(p);
+    if ((bits & fixed::kCounts) != 0) bits |= fixed::kBooks;
+    const bool books = (bits & fixed::kBooks) != 0;
     // Somebody who still looks at the entry's former life may hold the lock for a moment: see
     // lock_side().
     while (s.lock.load(std::memory_order_seq_cst) != 0) spin_pause();
-    const proto::Verdict v = proto::open(p, s, settings);
+    const proto::Verdict v =
+        given != nullptr ? *given : proto::open(p, s, settings_of(p.track.variant));
     if (books) {
         s.packets[0] = 1;
         s.packets[1] = 0;
@@ -434,10 +437,14 @@ void Conntrack::Impl::write_entry(std::uint32_t i, Packet& p, Nanos now) noexcep
         s.start_ns = now;
         s.labels[0] = 0;
         s.labels[1] = 0;
+        s.event_mask = p.track.event_mask;
+        s.variant = p.track.variant;
+        s.helper = p.track.helper;
+        s.timestamp = settings.timestamp;
     }
     const Ticks ticks = to_ticks(now);
     store_tuple(i, p.tuple, Dir::Original);
-    h.fixed.store(books ? fixed::kBooks : std::uint8_t{0}, std::memory_order_release);
+    h.fixed.store(bits, std::memory_order_release);
     h.mark.store(0, std::memory_order_release);
     h.born.store(ticks, std::memory_order_release);
     Meta m = Meta::free(generation);
@@ -448,28 +455,53 @@ void Conntrack::Impl::write_entry(std::uint32_t i, Packet& p, Nanos now) noexcep
     p.conn = {i, generation};
 }
 
+/// A packet whose zone counts in one direction only may be the answer to one of another zone.
+bool Conntrack::Impl::lookup_as_reply(Worker& w, Packet& p, Ticks now) noexcept {
+    if (!p.track.split_zone || p.track.reply_zone == p.tuple.zone) return false;
+    const std::uint16_t zone = std::exchange(p.tuple.zone, p.track.reply_zone);
+    const std::uint64_t former_hash = p.hash;
+    p.hash = hash(key, p.icmp_error ? sought_by_error(p) : p.tuple);
+    if (lookup_one(w, p, now)) {
+        if (p.dir == Dir::Reply) return true;
+        p.conn = {};
+    }
+    p.tuple.zone = zone;
+    p.hash = former_hash;
+    return false;
+}
+
+void Conntrack::Impl::note_invalid(Worker& w, const Packet& p, std::uint8_t state) const noexcept {
+    const std::uint8_t wanted = settings.log_invalid;
+    if (wanted == 0 || (wanted != 255 && wanted != p.tuple.proto)) return;
+    w.invalid.push({p.tuple, p.in_port, p.tcp_flags, state});  // what finds no room is not logged
+}
+
 Conntrack::Opening Conntrack::open(WorkerId w, Packet& p, Nanos now) noexcept {
     Impl& d = *impl_;
     Impl::Worker& me = *d.workers[w];
     const auto invalid = [&] {
         me.counters.invalid.add();
+        d.note_invalid(me, p, 0);
         p.state = CtState::Invalid;
         p.conn = {};
         return Opening::Invalid;
     };
     // The burst may hold an earlier packet of the same new flow, or another worker was faster.
-    if (!d.still_absent(p) && d.lookup_one(me, p, to_ticks(now))) {
+    if ((!d.still_absent(p) && d.lookup_one(me, p, to_ticks(now))) ||
+        d.lookup_as_reply(me, p, to_ticks(now))) {
         if (!p.icmp_error) d.update_one(w, p, now);
         if (p.conn.valid()) return Opening::Found;
         if (p.state == CtState::Invalid) return Opening::Invalid;
     }
-    if (p.icmp_error || p.fragment == Fragment::Later || !proto::admits(p, d.settings))
+    if (p.icmp_error || p.fragment == Fragment::Later ||
+        !proto::admits(p, d.settings_of(p.track.variant)))
         return invalid();
     const std::uint32_t i = d.allocate(w, p, now);
     if (i == Pool::kNone) return Opening::Refused;
 
     p.original = p.tuple;
     p.reply = reply_of(p.tuple);
+    if (p.track.split_zone) p.reply.zone = p.track.reply_zone;
     p.mirrored = false;
     p.dir = Dir::Original;
     p.state = CtState::New;
@@ -501,8 +533,8 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
                                                                    std::uint8_t bits) noexcept {
     HotLine& h = pool.hot(p.conn.index);
     store_tuple(p.conn.index, p.reply, Dir::Reply);
-    const std::uint8_t books = h.fixed.load(std::memory_order_relaxed) & fixed::kBooks;
-    h.fixed.store(static_cast<std::uint8_t>(books | bits), std::memory_order_release);
+    const std::uint8_t first = h.fixed.load(std::memory_order_relaxed) & fixed::kFirst;
+    h.fixed.store(static_cast<std::uint8_t>(first | bits), std::memory_order_release);
     h.original_bucket.store(at.b1, std::memory_order_release);
     h.reply_bucket.store(at.b2, std::memory_order_release);
     h.original_tag.store(at.t1, std::memory_order_release);
@@ -557,7 +589,7 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
     const bool mirror = r.src == o.dst && r.dst == o.src && r.sport == o.dport &&
                         r.dport == o.sport && r.zone == o.zone;
     if (mirror && p.absent && d.link_absent(*d.workers[w], p, to_ticks(now))) [[likely]] {
-        if (d.listening()) d.emit(w, EventType::New, p.conn.index, now);
+        if (d.listening()) d.emit(w, EventType::New, cause::kNew, p.conn.index, now);
         return Confirmation::Linked;
     }
     return d.link(w, p, now);
@@ -580,7 +612,7 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
         switch (attempt.outcome) {
             case Attempt::Outcome::Linked:
                 enlist(me, p.conn, at, ticks);
-                if (listening()) emit(w, EventType::New, p.conn.index, now);
+                if (listening()) emit(w, EventType::New, cause::kNew, p.conn.index, now);
                 return Confirmation::Linked;
             case Attempt::Outcome::ReplyTaken:
                 return Confirmation::ReplyTaken;
@@ -685,12 +717,16 @@ bool Conntrack::tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except, N
     return taken;
 }
 
-void Conntrack::set_mark(Packet& p, std::uint32_t mark) noexcept {
+void Conntrack::set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) noexcept {
     p.mark = mark;
     if (!p.conn.valid()) return;
-    HotLine& h = impl_->pool.hot(p.conn.index);
+    Impl& d = *impl_;
+    HotLine& h = d.pool.hot(p.conn.index);
     const Meta m{h.meta.load(std::memory_order_acquire)};
-    if (m.generation() == p.conn.generation) h.mark.store(mark, std::memory_order_release);
+    if (m.generation() != p.conn.generation) return;
+    const std::uint32_t was = h.mark.exchange(mark, std::memory_order_acq_rel);
+    if (was != mark && m.life() == life::kLinked && d.listening())
+        d.emit(w, EventType::Update, cause::kMark, p.conn.index, now);
 }
 
 }  // namespace ct

@@ -18,10 +18,12 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace ct {
 
@@ -58,12 +60,79 @@ struct MemoryReport {
     std::size_t total_bytes = 0;
 };
 
+/// What a table is made for beside its settings.
+struct Features {
+    /// Time-outs of policies that rules name; a policy's number is its place here, plus one.
+    std::vector<Timeouts> policies;
+    /// Every entry has room for labels. Without, those of TCP and SCTP have, and those that keep
+    /// counters or times.
+    bool labels = false;
+};
+
+/// The most time-out policies that a table has.
+inline constexpr std::size_t kMaxPolicies = 126;
+
+/// An entry that control makes.
+struct Injection {
+    Tuple original;
+    Tuple reply;
+    std::uint32_t timeout_s = 0;
+    std::uint16_t status = 0;  ///< of SEEN_REPLY, ASSURED, FIXED_TIMEOUT
+    std::uint8_t state = 0;    ///< TcpState, SctpState
+    std::uint32_t mark = 0;
+    std::array<std::uint32_t, 2> vtags{};  ///< of SCTP, by Dir
+};
+
+enum class Injected : std::uint8_t {
+    Done,
+    Exists,   ///< another entry holds one of the tuples
+    NoRoom,   ///< the table is full and the overflow policy gives nothing up
+    Invalid,  ///< the tuples do not belong to one connection, or of a kind that opens none
+};
+
+/// What control changes of an entry; what is not set stays.
+struct Change {
+    std::optional<std::uint32_t> timeout_s;
+    std::uint16_t status = 0;  ///< bits to be set: of SEEN_REPLY, ASSURED, FIXED_TIMEOUT
+    std::optional<std::uint8_t> state;
+    std::uint32_t mark = 0;  ///< the bits of mark_mask get these values
+    std::uint32_t mark_mask = 0;
+    std::array<std::uint64_t, 2> labels{};  ///< the bits of label_mask get these values
+    std::array<std::uint64_t, 2> label_mask{};
+};
+
+enum class Changed : std::uint8_t {
+    Done,
+    Gone,          ///< the entry has ended
+    FixedTimeout,  ///< its time-out is not to be changed
+    NoLabels,      ///< it has no room for labels
+};
+
+/// What is kept of an invalid packet for the log.
+struct InvalidNote {
+    Tuple tuple;
+    PortId in_port = kNoPort;
+    std::uint8_t tcp_flags = 0;
+    std::uint8_t state = 0;  ///< of the connection that it does not fit; 0: it has none
+};
+
+/// What some rules want to know of a packet's connection, and few packets need.
+struct ConnFacts {
+    std::array<std::uint64_t, 2> labels{};
+    std::uint32_t expires_s = 0;  ///< seconds until it expires
+    std::uint8_t helper = 0;
+};
+
+/// Which entries a walk over the table is about.
+enum class Stage : std::uint8_t { Unconfirmed, Linked, Dying };
+
 class Conntrack {
 public:
-    /// Makes the table for `settings.max` entries and `workers` packet threads and touches its
-    /// memory. `hash_seed` 0 draws a random key; anything else is for reproducible tests.
+    /// Makes the table for `settings.entries()` entries and `workers` packet threads and touches
+    /// its memory. `hash_seed` 0 draws a random key; anything else is for reproducible tests.
     /// Throws std::bad_alloc, or std::invalid_argument if the settings contradict one another.
-    Conntrack(const Settings& settings, WorkerId workers, std::uint64_t hash_seed = 0);
+    Conntrack(const Settings& settings, WorkerId workers, std::uint64_t hash_seed = 0,
+              const Features& features = {});
     ~Conntrack();
     Conntrack(const Conntrack&) = delete;
     Conntrack& operator=(const Conntrack&) = delete;
@@ -108,7 +177,14 @@ public:
                                    Nanos now) noexcept;
 
     /// Sets the mark of p's connection.
-    void set_mark(Packet& p, std::uint32_t mark) noexcept;
+    void set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) noexcept;
+
+    /// Sets labels of p's connection, if it has room for labels.
+    void set_labels(WorkerId w, const Packet& p, const std::array<std::uint64_t, 2>& labels,
+                    Nanos now) noexcept;
+
+    /// What rules that ask for it see of p's connection; nothing of it if there is none.
+    [[nodiscard]] ConnFacts facts(const Packet& p, Nanos now) const noexcept;
 
     /// Once a turn: reclaims expired entries, a bounded slice of the table.
     void expire(WorkerId w, Nanos now) noexcept;
@@ -121,7 +197,11 @@ public:
 
     // ---- Control path: any thread.
 
+    /// As they are now; the object stays the same.
     [[nodiscard]] const Settings& settings() const noexcept;
+    /// Applies `change`, which must not touch `capacity` and must keep `max` within it, to the
+    /// settings and to what is derived from them. Workers see each value soon after.
+    void change_settings(const std::function<void(Settings&)>& change);
     [[nodiscard]] std::uint32_t capacity() const noexcept;  ///< indices are 0 .. capacity() - 1
     [[nodiscard]] std::uint32_t count() const noexcept;     ///< entries in use
     [[nodiscard]] WorkerId workers() const noexcept;
@@ -132,12 +212,23 @@ public:
     /// Copies the entry at `index` if it is linked and not expired. Takes no lock that a worker
     /// waits for, except for the counters, which it takes for some tens of nanoseconds.
     [[nodiscard]] bool snapshot(std::uint32_t index, Nanos now, Snapshot& out) const noexcept;
+    /// As snapshot(), and sets the counters that it has read to 0.
+    [[nodiscard]] bool snapshot_and_zero(std::uint32_t index, Nanos now, Snapshot& out) noexcept;
+    /// Copies the entry at `index` if it is in `stage` just now. Unconfirmed and dying entries are
+    /// in one worker's hands for a microsecond or so. What is unconfirmed has no mapping yet.
+    [[nodiscard]] bool snapshot_in(Stage stage, std::uint32_t index, Nanos now,
+                                   Snapshot& out) const noexcept;
     /// The entry that holds `t` as its original or reply tuple.
     [[nodiscard]] std::optional<Snapshot> find(const Tuple& t, Nanos now);
-    /// Ends the entry if it still is the one that `h` names. False if it was gone.
-    bool erase(ConnHandle h, Nanos now);
-    /// Sets mark bits of the entry that `h` names. False if it was gone.
-    bool set_mark(ConnHandle h, std::uint32_t mark, Nanos now);
+    /// Ends the entry if it still is the one that `h` names. False if it was gone. `by`, here and
+    /// below, is told with the event: the process that asked for it.
+    bool erase(ConnHandle h, Nanos now, std::uint32_t by = 0);
+    /// Makes an entry as if its first packet had passed, but for the counters. Its NAT status
+    /// follows from its tuples.
+    [[nodiscard]] Injected insert(const Injection& entry, Nanos now, std::uint32_t by = 0);
+    /// Changes the entry that `h` names, all of it or nothing.
+    [[nodiscard]] Changed change(ConnHandle h, const Change& change, Nanos now,
+                                 std::uint32_t by = 0);
     /// Ends every entry; returns how many.
     std::uint32_t flush(Nanos now);
     /// Ends every entry that left by port `out_port` through masquerade (its address went away).
@@ -149,6 +240,10 @@ public:
     /// Takes the next event of worker `w`'s ring (w == workers(): control's own). One thread.
     bool next_event(WorkerId w, Event& out) noexcept;
     [[nodiscard]] std::uint64_t lost_events() const noexcept;
+    [[nodiscard]] std::uint64_t lost_events(WorkerId w) const noexcept;  ///< of this ring
+    /// Takes the next packet that worker `w` found invalid and settings.log_invalid wants logged.
+    /// One thread.
+    bool next_invalid(WorkerId w, InvalidNote& out) noexcept;
 
     /// Checks the invariants I1, I2, I3, I5 and I8 of a table at rest (no call under way). Empty if
     /// they hold, else what is wrong. Slow.

@@ -4,7 +4,9 @@
 //
 //   conntrack.cpp  the packet path: lookup, update, open, confirm
 //   overflow.cpp   where room comes from: allocation, eviction, expiry
-//   control.cpp    dumps, deletion, events, invariants
+//   control.cpp    dumps, deletion, events, settings
+//   inject.cpp     entries made and changed from outside
+//   invariants.cpp what must hold of a table at rest
 //
 // Lock order: at most two bucket locks, the lower number first; an entry's side lock is taken with
 // no bucket lock held and none is taken under it; the control mutex before any of them.
@@ -98,6 +100,7 @@ struct Attempt {
 
 struct Conntrack::Impl {
     static constexpr std::size_t kMaxBurst = 64;
+    static constexpr std::size_t kInvalidNotes = 64;  ///< of a worker that wait to be logged
     /// Victims at hand: at least what one burst can need. A power of two.
     static constexpr std::uint32_t kVictims = 64;
     /// Connections to come whose lines are being loaded while one is opened: four or five lines
@@ -120,11 +123,13 @@ struct Conntrack::Impl {
         std::uint32_t victim_end = 0;
         std::uint32_t sweep_at = 0;  ///< next index of the sweep
         Nanos sweep_time = 0;        ///< when the sweep got there
+        std::uint32_t by = 0;        ///< Event::by of what it does; control's only
         YoungRing young;
         EventRing events;
+        Ring<InvalidNote> invalid{kInvalidNotes};
     };
 
-    Impl(const Settings& s, WorkerId worker_count, std::uint64_t seed);
+    Impl(const Settings& s, WorkerId worker_count, std::uint64_t seed, const Features& features);
 
     // ---- conntrack.cpp
     [[nodiscard]] bool same_addrs6(std::uint32_t index, const Tuple& t, Dir dir) const noexcept;
@@ -147,6 +152,17 @@ struct Conntrack::Impl {
     std::uint32_t seek_entry(Packet& p) noexcept;
     void seek_connection(Worker& me, Packet& p, std::uint32_t candidate, Ticks ticks) noexcept;
     bool lookup_one(Worker& w, Packet& p, Ticks now) noexcept;
+    bool lookup_as_reply(Worker& w, Packet& p, Ticks now) noexcept;
+    void note_invalid(Worker& w, const Packet& p, std::uint8_t state) const noexcept;
+    /// The settings as variant `v` of them has it (TrackOptions::variant).
+    [[nodiscard]] const Settings& settings_of(std::uint8_t v) const noexcept {
+        return v == 0 ? settings : variants[v];
+    }
+    /// The settings for an entry that exists; if it has a variant, its side is locked.
+    [[nodiscard]] const Settings& settings_of(std::uint8_t fixed_bits,
+                                              const SideLines& side) const noexcept {
+        return (fixed_bits & fixed::kVariant) == 0 ? settings : variants[side.variant];
+    }
     /// True if what lookup() saw still stands: no entry has p's tuple, nor the mirror image.
     [[nodiscard]] bool still_absent(const Packet& p) const noexcept {
         return p.absent &&
@@ -158,8 +174,10 @@ struct Conntrack::Impl {
     /// Brings a deadline later than `limit` down to it.
     void cut_deadline(ConnHandle h, Ticks limit) noexcept;
     void promote(ConnHandle h, std::uint8_t fixed_bits) noexcept;
-    /// Fills a free entry for p, whose packet opens the connection; unconfirmed from here on.
-    void write_entry(std::uint32_t index, Packet& p, Nanos now) noexcept;
+    /// Fills a free entry for p, whose packet opens the connection; unconfirmed from here on. With
+    /// a verdict `given`, no tracker is asked, and the trackers' line is left as it is.
+    void write_entry(std::uint32_t index, Packet& p, Nanos now,
+                     const proto::Verdict* given = nullptr) noexcept;
     void store_tuple(std::uint32_t index, const Tuple& t, Dir dir) noexcept;
     void complete_entry(const Packet& p, const Places& at, std::uint8_t fixed_bits) noexcept;
     bool link_absent(Worker& me, Packet& p, Ticks ticks) noexcept;
@@ -175,8 +193,12 @@ struct Conntrack::Impl {
     /// Under the bucket's lock: the linked entry other than `self` that holds `t`, or none.
     [[nodiscard]] Holder holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t, Ticks now,
                                 std::uint32_t self) const noexcept;
-    /// True if entries that are made now have books.
-    [[nodiscard]] bool keeps_books() const noexcept { return settings.acct || settings.timestamp; }
+    /// True if every entry that is made now has books.
+    [[nodiscard]] bool keeps_books() const noexcept {
+        return settings.acct || settings.timestamp || labels_used;
+    }
+    /// Those of fixed::kFirst that an entry has which `p` opens now.
+    [[nodiscard]] std::uint8_t first_bits(const Packet& p) const noexcept;
     /// Starts to load the lines that a newcomer in entry `index` will write.
     void prefetch_entry(std::uint32_t index) const noexcept;
     /// Starts to load the lines behind the first that update() will write for p's connection.
@@ -212,19 +234,34 @@ struct Conntrack::Impl {
     void sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept;
 
     // ---- control.cpp
-    /// `at`: kDying if the caller has claimed the entry, else kLinked.
+    enum class Counting : std::uint8_t { Keep, Zero };
+    /// `at`: where the entry is in its life, if it is linked or the caller's own (lock_side());
+    /// kFree if it is somebody else's: then what stands in its side lines is left out.
     void fill_snapshot(std::uint32_t index, const EntryCopy& e, Ticks now, Snapshot& out,
-                       std::uint8_t at = life::kLinked) const noexcept;
-    /// Whether an event tells the protocol's state; an UPDATE does where that has changed.
-    enum class Tells : std::uint8_t { State, Rest };
-    void emit(WorkerId w, EventType type, std::uint32_t index, Nanos now,
-              Tells tells = Tells::State) noexcept;
+                       std::uint8_t at = life::kLinked,
+                       Counting counting = Counting::Keep) const noexcept;
+    /// Records an event, unless the entry's mask excludes all of its causes.
+    void emit(WorkerId w, EventType type, std::uint16_t causes, std::uint32_t index,
+              Nanos now) noexcept;
     [[nodiscard]] bool listening() const noexcept {
         return settings.events == 1 ||
                (settings.events == 2 && listeners.load(std::memory_order_relaxed) > 0);
     }
 
+    // ---- inject.cpp
+    /// Publishes the unconfirmed entry of control's that `p` stands for, under both of its tuples.
+    Injected link_injected(Packet& p, std::uint16_t status, Nanos now) noexcept;
+    /// Fills a free entry as write_entry() does, with what `e` says.
+    void write_injected(std::uint32_t index, Packet& p, const Injection& e, Nanos now) noexcept;
+    /// Gives the bits of `mask` the values of `value`. False if the life has no labels. `changed`:
+    /// some bit had another value. `at` as in lock_side().
+    bool change_labels(ConnHandle h, std::uint8_t at, const std::array<std::uint64_t, 2>& value,
+                       const std::array<std::uint64_t, 2>& mask, bool& changed) noexcept;
+
     Settings settings;
+    /// By TrackOptions::variant; the first stands for `settings` and is not used.
+    std::vector<Settings> variants;
+    bool labels_used;  ///< every entry has room for labels
     HashKey key;
     Pool pool;
     Index index;
@@ -262,6 +299,21 @@ struct Conntrack::Impl {
 
 [[gnu::always_inline]] inline void Conntrack::Impl::unlock_side(std::uint32_t i) const noexcept {
     pool.side(i).lock.store(0, std::memory_order_release);
+}
+
+[[gnu::always_inline]] inline void Conntrack::Impl::store_tuple(std::uint32_t i, const Tuple& t,
+                                                                Dir dir) noexcept {
+    HotLine& h = pool.hot(i);
+    const TupleKey k = TupleKey::of(t);
+    const bool original = dir == Dir::Original;
+    (original ? h.original_addrs : h.reply_addrs).store(k.addrs, std::memory_order_release);
+    (original ? h.original_rest : h.reply_rest).store(k.rest, std::memory_order_release);
+    if (t.family != Family::Ipv6) [[likely]]
+        return;
+    std::array<std::uint64_t, 4> words;
+    std::memcpy(words.data(), &t, sizeof words);  // source and destination
+    for (std::size_t w = 0; w < words.size(); ++w)
+        pool.addrs6(i).words[(original ? 0 : 4) + w].store(words[w], std::memory_order_release);
 }
 
 template <class Accept>

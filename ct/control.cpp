@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <bit>
 #include <stdexcept>
-#include <unordered_map>
 
 namespace ct {
 
@@ -25,8 +24,9 @@ unsigned log2_buckets_for(std::uint32_t max) {
 }
 
 const Settings& checked(const Settings& s, WorkerId workers) {
-    if (s.max == 0 || s.max > Ref::kIndexMask)
+    if (s.max == 0 || s.entries() > Ref::kIndexMask)
         throw std::invalid_argument("conntrack max must be 1 to 2^30 - 1");
+    if (s.max > s.entries()) throw std::invalid_argument("conntrack capacity is below max");
     if (workers == 0 || workers >= kMaxWorkers)
         throw std::invalid_argument("conntrack serves 1 to 63 workers");
     if (s.embryonic_percent == 0 || s.embryonic_percent > 100)
@@ -36,7 +36,8 @@ const Settings& checked(const Settings& s, WorkerId workers) {
 
 /// A mix that is not invertible by eye: ids say nothing about the order of entries.
 std::uint32_t id_of(ConnHandle h) noexcept {
-    std::uint64_t x = h.index | std::uint64_t{h.generation} << 32;
+    // The first life of the first entry has an id like any other, too: not 0.
+    std::uint64_t x = (h.index | std::uint64_t{h.generation} << 32) + 1;
     x = (x ^ x >> 33) * 0xff51afd7ed558ccd;
     return static_cast<std::uint32_t>(x >> 32 ^ x);
 }
@@ -61,6 +62,18 @@ Counters plain(const CounterBlock& c) noexcept {
     return o;
 }
 
+/// Every variant (TrackOptions::variant) of the settings: policies, each plain and liberal.
+std::vector<Settings> variants_of(const Settings& s, const std::vector<Timeouts>& policies) {
+    if (policies.size() > kMaxPolicies)
+        throw std::invalid_argument("there are too many time-out policies");
+    std::vector<Settings> out(2 * (policies.size() + 1), s);
+    for (std::size_t v = 0; v < out.size(); ++v) {
+        if (v >= 2) out[v].timeouts = policies[v / 2 - 1];
+        if (v % 2 != 0) out[v].tcp_be_liberal = true;
+    }
+    return out;
+}
+
 }  // namespace
 
 Counters& Counters::operator+=(const Counters& o) noexcept {
@@ -82,26 +95,43 @@ Counters& Counters::operator+=(const Counters& o) noexcept {
     return *this;
 }
 
-Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t seed)
+Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t seed,
+                      const Features& features)
     : settings{checked(s, packet_workers)},
+      variants{variants_of(s, features.policies)},
+      labels_used{features.labels},
       key{seed == 0 ? HashKey::random() : HashKey::from_seed(seed)},
-      pool{s.max, packet_workers + 1, Pages::Huge1G},
-      index{log2_buckets_for(s.max), Pages::Huge1G},
+      pool{s.entries(), packet_workers + 1, Pages::Huge1G},
+      index{log2_buckets_for(s.entries()), Pages::Huge1G},
       worker_count{packet_workers} {
-    // One more for control. It opens nothing, so its ring of young entries stays empty.
-    // Room for every entry there can be, and half as much for stale records: see push_young().
-    const std::size_t young = std::size_t{s.max} + s.max / 2 + Pool::kBatch;
+    // One more for control, which makes entries too (inject.cpp).
+    // Room for every entry there can be, and half as much for stale records: see turn_over().
+    const std::size_t young = std::size_t{s.entries()} + s.entries() / 2 + Pool::kBatch;
     for (WorkerId w = 0; w <= packet_workers; ++w)
-        workers.push_back(std::make_unique<Worker>(w < packet_workers ? young : 1, kEventCapacity));
+        workers.push_back(std::make_unique<Worker>(young, kEventCapacity));
 }
 
-Conntrack::Conntrack(const Settings& settings, WorkerId workers, std::uint64_t hash_seed)
-    : impl_{std::make_unique<Impl>(settings, workers, hash_seed)} {}
+Conntrack::Conntrack(const Settings& settings, WorkerId workers, std::uint64_t hash_seed,
+                     const Features& features)
+    : impl_{std::make_unique<Impl>(settings, workers, hash_seed, features)} {}
 
 Conntrack::~Conntrack() = default;
 
 const Settings& Conntrack::settings() const noexcept {
     return impl_->settings;
+}
+void Conntrack::change_settings(const std::function<void(Settings&)>& change) {
+    const std::lock_guard guard{impl_->control_mutex};
+    const auto apply = [&change](Settings& live, std::size_t variant) {
+        Settings next = live;
+        change(next);
+        // A policy's time-outs are its own from the day it was made, as in Linux.
+        if (variant >= 2) next.timeouts = live.timeouts;
+        if (variant % 2 != 0) next.tcp_be_liberal = true;
+        live = next;  // value by value
+    };
+    apply(impl_->settings, 0);
+    for (std::size_t v = 1; v < impl_->variants.size(); ++v) apply(impl_->variants[v], v);
 }
 std::uint32_t Conntrack::capacity() const noexcept {
     return impl_->pool.capacity();
@@ -132,7 +162,8 @@ MemoryReport Conntrack::memory() const {
 }
 
 void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks now, Snapshot& out,
-                                    std::uint8_t at) const noexcept {
+                                    std::uint8_t at, Counting counting) const noexcept {
+    out = Snapshot{};
     out.original = e.original;
     out.reply = e.reply;
     out.state = e.meta.state();
@@ -143,18 +174,25 @@ void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks n
     out.timeout_s = left > 0 ? static_cast<std::uint32_t>(left) / kTicksPerSecond : 0;
     out.status = status_of(e.meta, e.fixed_bits);
 
+    const bool sctp = e.original.proto == ipproto::kSctp;
     const bool books = (e.fixed_bits & fixed::kBooks) != 0;
-    out.has_counters = settings.acct && books;
-    out.has_timestamp = settings.timestamp && books;
-    out.start = 0;
-    out.stop = 0;
-    if (!books) return;
-    if (!lock_side(out.handle, at)) return;
-    const SideLines& s = pool.side(i);
-    out.packets = s.packets;
-    out.bytes = s.bytes;
-    out.start = s.start_ns;
+    if ((!books && !sctp) || at == life::kFree || !lock_side(out.handle, at)) return;
+    SideLines& s = pool.side(i);
+    if (sctp) out.vtags = {s.peer[0].tag, s.peer[1].tag};
+    if (books) {
+        out.has_counters = (e.fixed_bits & fixed::kCounts) != 0;
+        out.has_timestamp = s.timestamp;
+        if (out.has_counters) {
+            out.packets = s.packets;
+            out.bytes = s.bytes;
+        }
+        if (counting == Counting::Zero) s.packets = s.bytes = {};
+        out.start = s.start_ns;
+        out.labels = s.labels;
+        out.helper = s.helper;
+    }
     unlock_side(i);
+    if (out.helper != 0) out.status |= status::kHelper;
 }
 
 bool Conntrack::snapshot(std::uint32_t i, Nanos now, Snapshot& out) const noexcept {
@@ -169,17 +207,46 @@ bool Conntrack::snapshot(std::uint32_t i, Nanos now, Snapshot& out) const noexce
     return true;
 }
 
-void Conntrack::Impl::emit(WorkerId w, EventType type, std::uint32_t i, Nanos now,
-                           Tells tells) noexcept {
+bool Conntrack::snapshot_and_zero(std::uint32_t i, Nanos now, Snapshot& out) noexcept {
+    const Ticks ticks = to_ticks(now);
+    EntryCopy e;
+    const auto live = [&](const Meta& m) {
+        return m.life() == life::kLinked && ticks_between(ticks, m.deadline()) > 0;
+    };
+    if (!impl_->read(i, e, live)) return false;
+    impl_->fill_snapshot(i, e, ticks, out, life::kLinked, Impl::Counting::Zero);
+    return true;
+}
+
+bool Conntrack::snapshot_in(Stage stage, std::uint32_t i, Nanos now, Snapshot& out) const noexcept {
+    if (stage == Stage::Linked) return snapshot(i, now, out);
+    const std::uint8_t wanted = stage == Stage::Dying ? life::kDying : life::kUnconfirmed;
+    EntryCopy e;
+    if (!impl_->read(i, e, [&](const Meta& m) { return m.life() == wanted; })) return false;
+    impl_->fill_snapshot(i, e, to_ticks(now), out, life::kFree);
+    if (stage == Stage::Unconfirmed) out.reply = reply_of(out.original);
+    return true;
+}
+
+void Conntrack::Impl::emit(WorkerId w, EventType type, std::uint16_t causes, std::uint32_t i,
+                           Nanos now) noexcept {
     EntryCopy e;
     if (!read(i, e, [](const Meta& m) { return m.life() != life::kFree; })) return;
+    const std::uint8_t at = type == EventType::Destroy ? life::kDying : life::kLinked;
+    if ((e.fixed_bits & fixed::kMasked) != 0) {
+        if (!lock_side({i, e.meta.generation()}, at)) return;
+        const std::uint16_t mask = pool.side(i).event_mask;
+        unlock_side(i);
+        if ((causes & mask) == 0) return;
+    }
     Event event;
     event.type = type;
+    event.causes = causes;
+    event.by = workers[w]->by;
     event.when = now;
-    const bool ends = type == EventType::Destroy;
-    fill_snapshot(i, e, to_ticks(now), event.conn, ends ? life::kDying : life::kLinked);
-    if (ends) event.conn.stop = now;
-    if (tells == Tells::Rest) event.conn.state = 0;
+    fill_snapshot(i, e, to_ticks(now), event.conn, at);
+    if (type == EventType::Destroy) event.conn.stop = now;
+    if (type == EventType::Update && (causes & cause::kProtoinfo) == 0) event.conn.state = 0;
     workers[w]->events.push(event);
 }
 
@@ -193,20 +260,10 @@ std::optional<Snapshot> Conntrack::find(const Tuple& t, Nanos now) {
     return out;
 }
 
-bool Conntrack::erase(ConnHandle h, Nanos now) {
+bool Conntrack::erase(ConnHandle h, Nanos now, std::uint32_t by) {
     const std::lock_guard guard{impl_->control_mutex};
+    impl_->workers[impl_->worker_count]->by = by;
     return impl_->end(impl_->worker_count, h, End::Deleted, true, now);
-}
-
-bool Conntrack::set_mark(ConnHandle h, std::uint32_t mark, Nanos now) {
-    const std::lock_guard guard{impl_->control_mutex};
-    HotLine& hot = impl_->pool.hot(h.index);
-    const Meta m{hot.meta.load(std::memory_order_acquire)};
-    if (m.generation() != h.generation || m.life() != life::kLinked) return false;
-    hot.mark.store(mark, std::memory_order_release);
-    if (impl_->listening())
-        impl_->emit(impl_->worker_count, EventType::Update, h.index, now, Impl::Tells::Rest);
-    return true;
 }
 
 std::uint32_t Conntrack::flush(Nanos now) {
@@ -241,68 +298,18 @@ bool Conntrack::next_event(WorkerId w, Event& out) noexcept {
     return impl_->workers[w]->events.pop(out);
 }
 
+bool Conntrack::next_invalid(WorkerId w, InvalidNote& out) noexcept {
+    return impl_->workers[w]->invalid.pop(out);
+}
+
+std::uint64_t Conntrack::lost_events(WorkerId w) const noexcept {
+    return impl_->workers[w]->events.lost();
+}
+
 std::uint64_t Conntrack::lost_events() const noexcept {
     std::uint64_t lost = 0;
     for (const auto& w : impl_->workers) lost += w->events.lost();
     return lost;
-}
-
-std::string Conntrack::check_invariants() const {
-    const Impl& d = *impl_;
-    const auto at = [](std::uint32_t i) { return " (entry " + std::to_string(i) + ")"; };
-    std::uint32_t linked = 0;
-    std::uint64_t slots_due = 0;
-    std::int64_t embryonic = 0;
-    std::unordered_map<std::uint64_t, std::vector<Tuple>> seen;
-    const auto unique = [&](const Tuple& t) {
-        std::vector<Tuple>& same_hash = seen[hash(d.key, t)];
-        const bool fresh = std::find(same_hash.begin(), same_hash.end(), t) == same_hash.end();
-        same_hash.push_back(t);
-        return fresh;
-    };
-    const auto slots_of = [&](std::uint32_t i, const Meta& m, std::uint32_t bucket) {
-        unsigned n = 0;
-        d.index.visit(bucket, [&](std::uint16_t, Ref r, bool, std::uint8_t) {
-            if (r == Ref::make(i, m.generation())) ++n;
-        });
-        return n;
-    };
-
-    for (std::uint32_t i = 0; i < d.pool.capacity(); ++i) {
-        EntryCopy e;
-        if (!d.read(i, e, [](const Meta& m) { return m.life() != life::kFree; })) continue;
-        if (e.meta.life() != life::kLinked) return "I1: neither free nor linked at rest" + at(i);
-        ++linked;
-        if (!e.meta.assured()) ++embryonic;
-        const bool mirror = (e.fixed_bits & fixed::kMirror) != 0;
-        const HotLine& h = d.pool.hot(i);
-        const std::uint32_t b1 = h.original_bucket.load();
-        const std::uint32_t b2 = h.reply_bucket.load();
-        slots_due += mirror ? 1 : 2;
-        const unsigned expected = !mirror && b1 == b2 ? 2 : 1;
-        if (slots_of(i, e.meta, b1) != expected)
-            return "I2: not one slot under the original tuple" + at(i);
-        if (!mirror && slots_of(i, e.meta, b2) != expected)
-            return "I2: not one slot under the reply tuple" + at(i);
-        if (mirror != (e.reply == reply_of(e.original)))
-            return "I2: mirror bit contradicts the tuples" + at(i);
-        if (!unique(e.original) || !unique(e.reply)) return "I3: a tuple is held twice" + at(i);
-    }
-    std::uint64_t slots = 0;
-    for (std::uint32_t b = 0; b < 1U << d.index.log2_buckets(); ++b)
-        d.index.visit(b, [&](std::uint16_t, Ref, bool, std::uint8_t) { ++slots; });
-    if (slots != slots_due)
-        return "I1: " + std::to_string(slots) + " slots for " + std::to_string(slots_due) + " due";
-    if (linked != d.pool.in_use())
-        return "I8: " + std::to_string(linked) + " linked, " + std::to_string(d.pool.in_use()) +
-               " in use";
-    std::int64_t counted = 0;
-    for (const auto& w : d.workers) counted += w->embryonic.load();
-    if (counted != embryonic)
-        return "I8: embryonic count " + std::to_string(counted) + ", are " +
-               std::to_string(embryonic);
-    if (counters().assured_evicted != 0) return "I5: an assured entry was evicted";
-    return {};
 }
 
 }  // namespace ct

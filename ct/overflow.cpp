@@ -67,7 +67,7 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
               "I1: who ends it has claimed it");
         check(why != End::Evicted || !m.assured(), "I5: an assured entry is not evicted");
     }
-    if (listening()) emit(w, EventType::Destroy, h.index, now);
+    if (listening()) emit(w, EventType::Destroy, cause::kDestroy, h.index, now);
     if (!m.assured())
         me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
                            std::memory_order_relaxed);
@@ -141,7 +141,7 @@ bool Conntrack::Impl::evict_oldest(WorkerId w, Nanos now) noexcept {
     const auto any_victim = [&] {
         if (me.victim_next != me.victim_end || stash_victims(me, me.young)) return true;
         // In want: whoever has candidates can spare some.
-        for (WorkerId other = 0; other < worker_count; ++other)
+        for (WorkerId other = 0; other <= worker_count; ++other)
             if (other != w && stash_victims(me, workers[other]->young)) return true;
         return false;
     };
@@ -215,7 +215,7 @@ bool Conntrack::Impl::over_embryonic_budget(Worker& w) noexcept {
     w.opens_until_recount = kRecountEvery;
     std::int64_t sum = 0;
     for (const auto& each : workers) sum += each->embryonic.load(std::memory_order_relaxed);
-    const auto budget = std::int64_t{settings.max} * settings.embryonic_percent / 100;
+    const auto budget = std::int64_t{settings.max.get()} * settings.embryonic_percent / 100;
     w.over_budget = sum >= std::max<std::int64_t>(budget, 1);
     return w.over_budget;
 }
@@ -224,7 +224,12 @@ std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexce
     Worker& me = *workers[w];
     const bool oldest_goes = settings.overflow == Overflow::EmbryonicOldest;
     if (oldest_goes && over_embryonic_budget(me)) evict_oldest(w, now);
-    std::uint32_t i = pool.take(w);
+    // Exact as long as workers do not allocate at the same moment; `max` is usually the capacity.
+    const auto take = [&] {
+        const std::uint32_t max = settings.max;
+        return max < pool.capacity() && pool.in_use() >= max ? Pool::kNone : pool.take(w);
+    };
+    std::uint32_t i = take();
     if (i != Pool::kNone) {
         if (const std::uint32_t next = pool.peek(w, kEntriesAhead); next != Pool::kNone) {
             prefetch_entry(next);
@@ -238,7 +243,7 @@ std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexce
                     : settings.overflow == Overflow::Linux && evict_as_linux(w, p.hash, now);
     // What has expired must not count against the limit.
     if (!evicted) sweep(w, kSweepInNeed, now);
-    i = pool.take(w);
+    i = take();
     if (i == Pool::kNone) {
         me.counters.drop.add();
         me.counters.table_full_log.add();

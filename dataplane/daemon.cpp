@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/daemon.hpp"
 
+#include "ct/proto/proto.hpp"
+#include "dataplane/control/names.hpp"
 #include "dataplane/control/server.hpp"
 #include "dataplane/dataplane.hpp"
 #include "dataplane/eal.hpp"
@@ -18,6 +20,7 @@
 #include <stop_token>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 namespace dp {
 namespace {
@@ -73,7 +76,29 @@ void log_notes(const std::vector<std::string>& notes) {
                 },
             .drops = [&dataplane] { return dataplane.totals().drops; },
             .stats_json = [&dataplane] { return stats_json(dataplane); },
+            .settings_changed = [&dataplane] { dataplane.settings_changed(); },
             .log = [](std::string_view message) { spdlog::info(message); }};
+}
+
+/// A line for a packet that fits no connection and may open none.
+[[nodiscard]] std::string invalid_text(const ct::InvalidNote& note, const Config& config,
+                                       std::uint64_t hidden) {
+    const ct::Tuple& t = note.tuple;
+    std::string out =
+        fmt::format("conntrack: invalid packet: {} {}", listed_protocol_name(t.proto), t.proto);
+    if (note.in_port < config.ports.size())
+        out += fmt::format(" in={}", config.ports[note.in_port].name);
+    out += fmt::format(" src={} dst={}", to_string(t.family, t.src), to_string(t.family, t.dst));
+    if (port_kind(t.proto) == PortKind::Ports)
+        out += fmt::format(" sport={} dport={}", t.sport.host(), t.dport.host());
+    if (port_kind(t.proto) == PortKind::Icmp)
+        out += fmt::format(" type={} code={} id={}", ct::icmp_type(t.dport), ct::icmp_code(t.dport),
+                           t.sport.host());
+    if (t.proto == ct::ipproto::kTcp) out += fmt::format(" flags={:#04x}", note.tcp_flags);
+    if (note.state != 0)
+        out += fmt::format(" state={}", ct::proto::state_name(t.proto, note.state));
+    if (hidden != 0) out += fmt::format(" ({} more since the last)", hidden);
+    return out;
 }
 
 /// Waits for a signal to end; meanwhile logs, as Linux does, that packets find no room.
@@ -90,6 +115,7 @@ private:
         while (!stop.stop_requested()) {
             const int signal = sigtimedwait(&signals, nullptr, &kLookInterval);
             log_full_table();
+            log_invalid();
             if (signal < 0) continue;
             spdlog::info("{}: stopping", signal == SIGINT ? "SIGINT" : "SIGTERM");
             end_.request_stop();
@@ -106,8 +132,23 @@ private:
         logged_ = due;
     }
 
+    /// What settings.log_invalid asks for; the rest of a burst is counted in one line.
+    void log_invalid() {
+        ct::InvalidNote note;
+        for (ct::WorkerId w = 0; w < dataplane_.workers(); ++w)
+            while (dataplane_.conntrack().next_invalid(w, note)) {
+                if (invalid_limit_.admit(1, dataplane_.clock().now()) == 0)
+                    ++invalid_hidden_;
+                else
+                    spdlog::warn("{}", invalid_text(note, dataplane_.config(),
+                                                    std::exchange(invalid_hidden_, 0)));
+            }
+    }
+
     Dataplane& dataplane_;
     std::stop_source& end_;
+    LogLimit invalid_limit_;
+    std::uint64_t invalid_hidden_ = 0;  ///< not logged since the last line
     LogLimit limit_;
     std::uint64_t logged_ = 0;
     std::jthread thread_;

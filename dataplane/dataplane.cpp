@@ -50,8 +50,8 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
     : config_{config},
       worker_count_{static_cast<ct::WorkerId>(placement.workers.size())},
       crowded_{placement.crowded},
-      conntrack_{config.conntrack, worker_count_, options.seed},
-      rules_{config.rules, worker_count_, config.filter_policy},
+      conntrack_{config.conntrack, worker_count_, options.seed, features_of(config)},
+      rules_{config.rules, worker_count_, config.filter_policy, config.zones},
       nat_{rules_, conntrack_, nat_addresses(config), options.seed},
       fragments_{fragment_settings(config, worker_count_,
                                    options.seed != 0 ? options.seed : clock_.now())},
@@ -152,6 +152,11 @@ void Dataplane::stop() noexcept {
     for (const auto& port : ports_) port->stop();
     ports_.clear();
     running_ = false;
+}
+
+void Dataplane::settings_changed() noexcept {
+    const ct::Timeouts& t = conntrack_.settings().timeouts;
+    fragments_.set_timeouts(t.fragment, t.fragment6);
 }
 
 Totals Dataplane::totals() const noexcept {

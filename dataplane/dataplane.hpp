@@ -51,6 +51,9 @@ public:
     /// Afterwards the totals are final and buffers_in_use() counts what was lost.
     void stop() noexcept;
 
+    /// To be called after the tracker's settings have changed: what keeps copies takes them anew.
+    void settings_changed() noexcept;
+
     // ---- Reading; any thread.
 
     [[nodiscard]] const Config& config() const noexcept { return config_; }

@@ -39,16 +39,16 @@ Pipeline::Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Set
       nat_{nat},
       fragments_{fragments},
       forward_{forward},
-      counters_{counters},
-      parse_options_{.checksum = conntrack.settings().checksum} {}
+      counters_{counters} {}
 
 /// Every packet passes these stages in this order; a stage skips a packet that has a drop reason.
 /// All sweep the burst, so that memory waits overlap, but for decide().
 void Pipeline::run(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
-    ct::parse(packets, parse_options_);  // ct/wire/parse.cpp  bytes to tuple, or a drop reason
-    track_fragments(w, packets, now);    // below              ports for later fragments
-    connect(w, packets, now);            // below              everything up to the frame
-    for (const Packet& p : packets)      // below              what waited for a first fragment
+    const ct::ParseOptions options{.checksum = ct_.settings().checksum};
+    ct::parse(packets, options);       // ct/wire/parse.cpp  bytes to tuple, or a drop reason
+    track_fragments(w, packets, now);  // below              ports for later fragments
+    connect(w, packets, now);          // below              everything up to the frame
+    for (const Packet& p : packets)    // below              what waited for a first fragment
         if (p.fragment == ct::Fragment::First && p.tuple.family != ct::Family::None)
             follow_first(w, p, now);
 }
@@ -92,6 +92,8 @@ void Pipeline::raw(ct::WorkerId w, std::span<Packet> packets) noexcept {
         const nat::RawVerdict v = rules_.raw(w, p);
         p.drop = v.drop;
         p.tuple.zone = v.zone;
+        p.track = v.track;
+        p.packet_mark = v.packet_mark;
         if (v.notrack) p.state = ct::CtState::Untracked;
     }
 }
@@ -160,6 +162,11 @@ void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
         p.drop = Drop::CtInvalid;
         return;
     }
+    if (p.state == ct::CtState::Invalid &&
+        rules_.invalid_policy(p.tuple.zone) == nat::InvalidPolicy::Drop) {
+        p.drop = Drop::CtInvalid;
+        return;
+    }
     forward_.route(w, p, destination_of(p), now);
     if (!p.alive()) return;
     if (p.state == ct::CtState::Invalid && rules_.must_not_leave(p)) {
@@ -177,8 +184,11 @@ void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
 /// The filter chain. What Sluice itself made passes: iptables has a chain of its own for that.
 bool Pipeline::admit(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
     if (p.in_port == ct::kLocalPort) return true;
-    const nat::FilterVerdict v = rules_.filter(w, p);
-    if (v.marked) ct_.set_mark(p, p.mark);
+    ct::ConnFacts facts;
+    if (rules_.wants_facts()) facts = ct_.facts(p, now);
+    const nat::FilterVerdict v = rules_.filter(w, p, &facts);
+    if (v.marked) ct_.set_mark(w, p, p.mark, now);
+    if ((v.labels[0] | v.labels[1]) != 0) ct_.set_labels(w, p, v.labels, now);
     if (v.action == nat::Action::Drop) p.drop = Drop::RuleDrop;
     if (v.action == nat::Action::Reject) forward_.reject(w, p, now);
     return p.alive();

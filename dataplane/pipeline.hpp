@@ -60,7 +60,6 @@ private:
     ct::FragmentTable& fragments_;
     Forward& forward_;
     std::span<WorkerCounters> counters_;
-    const ct::ParseOptions parse_options_;
 };
 
 }  // namespace dp

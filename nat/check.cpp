@@ -9,7 +9,9 @@ namespace {
 /// The family that a rule's match and target ask for; None: any, Contradiction aside.
 [[nodiscard]] ct::Family family_of(const Rule& rule) noexcept {
     const Match& m = rule.match;
-    for (const ct::Family f : {m.family, m.src.family, m.dst.family, rule.target.family})
+    for (const ct::Family f :
+         {m.family, m.src.family, m.dst.family, rule.target.family, m.conn.orig_src.family,
+          m.conn.orig_dst.family, m.conn.reply_src.family, m.conn.reply_dst.family})
         if (f != ct::Family::None) return f;
     return ct::Family::None;
 }
@@ -32,9 +34,15 @@ namespace {
             return chain != Chain::Nat;
         case Action::Reject:
         case Action::Mark:
+        case Action::SaveMark:
+        case Action::RestoreMark:
+        case Action::Label:
             return chain == Chain::Filter;
+        case Action::PacketMark:
+            return chain != Chain::Nat;
         case Action::Notrack:
         case Action::Zone:
+        case Action::Track:
             return chain == Chain::Raw;
         case Action::Snat:
         case Action::Masquerade:
@@ -64,6 +72,16 @@ namespace {
     if (m.proto > 255) return "there is no such IP protocol";
     if ((m.mark & ~m.mark_mask) != 0) return "its mark has bits outside of its mask";
     if (m.zone > 0xffff) return "there is no such zone";
+    const ConnMatch& c = m.conn;
+    if ((c.packet_mark & ~c.packet_mark_mask) != 0)
+        return "its packet mark has bits outside of its mask";
+    if (c.expires_first > c.expires_last) return "its range of expiry times is empty";
+    if (c.label > 127) return "there is no such label";
+    for (const PortRange& r : {c.orig_sport, c.orig_dport, c.reply_sport, c.reply_dport}) {
+        if (r.first > r.last) return "a range of the connection's ports is empty";
+        if (!r.any() && m.proto >= 0 && !has_ports(static_cast<std::uint8_t>(m.proto)))
+            return "it asks for ports of a protocol that has none";
+    }
     return {};
 }
 
@@ -72,10 +90,12 @@ namespace {
     const Match& m = rule.match;
     if (rule.chain == Chain::Raw) {
         if (m.out_port != ct::kNoPort) return "the raw chain is asked before routing";
-        if (m.states != 0 || m.status_set != 0 || m.mark != 0 || m.zone > 0)
+        if (m.states != 0 || m.status_set != 0 || m.mark != 0 || m.zone > 0 ||
+            m.conn.needs_connection())
             return "the raw chain is asked before the packet has a connection";
     }
     if (rule.chain == Chain::Nat) {
+        if (m.conn.needs_facts()) return "the nat chain does not know labels, expiry and helpers";
         constexpr auto kFirst =
             static_cast<std::uint8_t>(bit_of(ct::CtState::New) | bit_of(ct::CtState::Related));
         if (m.states != 0 && (m.states & kFirst) == 0)
@@ -89,7 +109,9 @@ namespace {
 [[nodiscard]] std::string contradiction(const Rule& rule) {
     const Match& m = rule.match;
     const ct::Family family = family_of(rule);
-    for (const ct::Family f : {m.family, m.src.family, m.dst.family})
+    for (const ct::Family f :
+         {m.family, m.src.family, m.dst.family, m.conn.orig_src.family, m.conn.orig_dst.family,
+          m.conn.reply_src.family, m.conn.reply_dst.family})
         if (f != ct::Family::None && f != family) return "it asks for IPv4 and IPv6 at once";
     if (rule.target.family != ct::Family::None && rule.target.family != family)
         return "its target is of another family than its match";
@@ -129,7 +151,9 @@ namespace {
            covers(x.dport, y.dport) && (x.zone < 0 || x.zone == y.zone) &&
            (x.states == 0 || (y.states != 0 && (y.states & ~unsigned{x.states}) == 0)) &&
            (y.status_set & x.status_set) == x.status_set &&
-           covers(x.src, x.not_src, y.src, y.not_src) && covers(x.dst, x.not_dst, y.dst, y.not_dst);
+           covers(x.src, x.not_src, y.src, y.not_src) &&
+           covers(x.dst, x.not_dst, y.dst, y.not_dst) &&
+           (x.conn == ConnMatch{} || x.conn == y.conn);
 }
 
 [[nodiscard]] bool covers_mark(const Match& x, const Match& y) noexcept {
@@ -138,7 +162,7 @@ namespace {
 
 /// True if a packet that `a` decides about never comes to `b`.
 [[nodiscard]] bool ends_before(const Rule& a, const Rule& b) noexcept {
-    if (a.chain != b.chain || a.action == Action::Mark) return false;
+    if (a.chain != b.chain || goes_on(a.action)) return false;
     if (a.chain != Chain::Nat || a.action == Action::Accept) return true;
     return is_source_action(a.action) == is_source_action(b.action) && b.action != Action::Accept;
 }
@@ -153,7 +177,9 @@ std::string malformed(const Rule& rule) {
                                                               : 0;
         if (p->length > most) return "a prefix is longer than its address";
     }
-    if (rule.action == Action::Zone && rule.value > 0xffff) return "there is no such zone";
+    if ((rule.action == Action::Zone || rule.action == Action::Track) && rule.value > 0xffff)
+        return "there is no such zone";
+    if (rule.action == Action::Label && rule.value > 127) return "there is no such label";
 
     const Target& t = rule.target;
     if (has_address_target(rule.action) && t.family == ct::Family::None)
@@ -175,16 +201,18 @@ std::vector<DeadRule> dead_rules(std::span<const Rule> rules) {
             continue;
         }
         possible[i] = true;
-        // From the nearest rule backwards: once a Mark rule was passed, an earlier rule's condition
-        // on the mark says nothing, as the mark was another then.
+        // From the nearest rule backwards: once a rule was passed that changes a mark or a label,
+        // an earlier rule's condition on those says nothing, as they were others then.
         bool marked = false;
         std::optional<std::size_t> by;
         for (std::size_t j = i; j-- > 0;) {
             const Rule& earlier = rules[j];
             if (!possible[j]) continue;
-            marked = marked || (earlier.chain == rules[i].chain && earlier.action == Action::Mark);
-            const bool mark_covered = earlier.match.mark_mask == 0 ||
-                                      (!marked && covers_mark(earlier.match, rules[i].match));
+            marked = marked || (earlier.chain == rules[i].chain && goes_on(earlier.action));
+            const bool asks_marks =
+                earlier.match.mark_mask != 0 || !(earlier.match.conn == ConnMatch{});
+            const bool mark_covered =
+                !asks_marks || (!marked && covers_mark(earlier.match, rules[i].match));
             if (mark_covered && ends_before(earlier, rules[i]) &&
                 covers_but_for_mark(earlier, rules[i]))
                 by = j;

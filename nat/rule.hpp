@@ -2,7 +2,8 @@
 //
 // Rules: ordered, the first that matches wins, in three chains as in iptables.
 //
-//   raw      every packet before the lookup: notrack, zone
+//   raw      every packet before the lookup: notrack, zone, and how a connection that the packet
+//            opens is to be tracked (iptables' CT target)
 //   filter   every packet to be forwarded or taken in, after DNAT and before SNAT: what iptables'
 //            FORWARD and INPUT see; a packet of a NATed connection shows its real endpoints
 //   nat      the first packet of a connection: dnat and redirect before routing, snat and
@@ -55,11 +56,56 @@ enum class Action : std::uint8_t {
     Reject,   ///< drop and answer: TCP RST, else ICMP port unreachable
     Notrack,  ///< raw: UNTRACKED, no entry
     Zone,     ///< raw: track in zone `value`
+    Track,    ///< raw: track as `track` says
     Mark,     ///< filter: set the connection's mark to `value` and go on with the next rule
+    // Those below go on with the next rule, too.
+    PacketMark,   ///< raw, filter: set the packet's mark to `value`
+    SaveMark,     ///< filter: copy the packet's mark to the connection's
+    RestoreMark,  ///< filter: copy the connection's mark to the packet's
+    Label,        ///< filter: set label `value` of the connection
     Snat,
     Masquerade,  ///< snat to the primary address of the port it leaves by
     Dnat,
     Redirect,  ///< dnat to the primary address of the port it came in by
+};
+
+/// True for the actions after which the next rule is asked.
+[[nodiscard]] constexpr bool goes_on(Action a) noexcept {
+    return a == Action::Mark || a == Action::PacketMark || a == Action::SaveMark ||
+           a == Action::RestoreMark || a == Action::Label;
+}
+
+/// What a rule asks beyond the packet and the connection's state: its tuples, whatever direction
+/// the packet has (iptables' ctorigsrc and the like), and what else there is to know of it.
+struct ConnMatch {
+    Prefix orig_src;
+    Prefix orig_dst;
+    Prefix reply_src;
+    Prefix reply_dst;
+    PortRange orig_sport;
+    PortRange orig_dport;
+    PortRange reply_sport;
+    PortRange reply_dport;
+    std::uint32_t expires_first = 0;  ///< seconds until it expires, both included
+    std::uint32_t expires_last = 0xffff'ffff;
+    int dir = -1;    ///< index_of(ct::Dir) of the packet; -1: any
+    int label = -1;  ///< label that must be set; -1: none
+    std::uint32_t packet_mark =
+        0;  ///< matches if (mark of packet & packet_mark_mask) == packet_mark
+    std::uint32_t packet_mark_mask = 0;
+    std::uint8_t helper = 0;  ///< number of the helper (ct/conn/helpers.hpp); 0: any
+
+    /// True if it asks for what only the entry knows (ct::ConnFacts).
+    [[nodiscard]] bool needs_facts() const noexcept {
+        return expires_first != 0 || expires_last != 0xffff'ffff || label >= 0 || helper != 0;
+    }
+    /// True if it asks for a connection at all.
+    [[nodiscard]] bool needs_connection() const noexcept {
+        ConnMatch rest = *this;
+        rest.packet_mark = rest.packet_mark_mask = 0;
+        return !(rest == ConnMatch{});
+    }
+    friend bool operator==(const ConnMatch&, const ConnMatch&) noexcept = default;
 };
 
 /// What a rule asks of a packet; every condition must hold. A `not_` flag inverts its condition,
@@ -80,6 +126,7 @@ struct Match {
     std::uint32_t mark_mask = 0;
     bool not_src = false;
     bool not_dst = false;
+    ConnMatch conn;
 
     friend bool operator==(const Match&, const Match&) noexcept = default;
 };
@@ -103,14 +150,33 @@ struct Target {
     friend bool operator==(const Target&, const Target&) noexcept = default;
 };
 
+/// The directions of a connection that a zone counts in.
+enum class ZoneScope : std::uint8_t { Both, Original, Reply };
+
+/// What happens to INVALID packets of a zone.
+enum class InvalidPolicy : std::uint8_t {
+    Pass,     ///< the rules decide, as in Linux; none of a NATed flow leaves untranslated
+    Drop,     ///< dropped before any rule
+    Liberal,  ///< as Pass, and no TCP segment is INVALID for being out of its window
+};
+
+/// A zone with a policy of its own.
+struct ZonePolicy {
+    std::uint16_t zone = 0;
+    InvalidPolicy invalid = InvalidPolicy::Pass;
+};
+
 struct Rule {
     Chain chain = Chain::Filter;
     Match match;
     Action action = Action::Accept;
-    std::uint32_t value = 0;  ///< of Zone and Mark
-    Target target;            ///< of nat actions
-    std::string name;         ///< for counters and messages
-    int line = 0;             ///< in the configuration file
+    std::uint32_t value = 0;            ///< of Zone, Mark, PacketMark and Label
+    std::uint32_t mask = 0xffff'ffff;   ///< bits that Mark, PacketMark, SaveMark, RestoreMark touch
+    ZoneScope scope = ZoneScope::Both;  ///< of Zone and Track
+    ct::TrackOptions track;             ///< of Track, but for the zones; `value` is the zone
+    Target target;                      ///< of nat actions
+    std::string name;                   ///< for counters and messages
+    int line = 0;                       ///< in the configuration file
 };
 
 }  // namespace nat

@@ -27,6 +27,7 @@ constexpr std::uint32_t kDst = 1U << 11;
 constexpr std::uint32_t kNotSrc = 1U << 12;
 constexpr std::uint32_t kNotDst = 1U << 13;
 constexpr std::uint32_t kNever = 1U << 14;  ///< the families contradict one another
+constexpr std::uint32_t kConn = 1U << 15;   ///< Compiled::conn
 
 [[nodiscard]] constexpr std::uint8_t bit_of(ct::CtState s) noexcept {
     return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
@@ -67,6 +68,8 @@ PacketView wire_view(const ct::Packet& p) noexcept {
     v.status = p.status;
     v.zone = p.tuple.zone;
     v.mark = p.mark;
+    v.packet_mark = p.packet_mark;
+    v.packet = &p;
     v.src = p.tuple.src;
     v.dst = p.tuple.dst;
     return v;
@@ -95,7 +98,8 @@ PacketView forward_view(const ct::Packet& p) noexcept {
     return v;
 }
 
-RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_policy)
+RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_policy,
+                 std::span<const ZonePolicy> zones)
     : rules_{std::move(rules)},
       policy_{filter_policy},
       workers_{workers},
@@ -111,11 +115,14 @@ RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_po
         const Compiled c = compile(rule, i);
         if (rule.chain == Chain::Raw) raw_.push_back(c);
         if (rule.chain == Chain::Filter) filter_.push_back(c);
+        wants_facts_ = wants_facts_ || rule.match.conn.needs_facts();
         if (rule.chain != Chain::Nat) continue;
         // Accept exempts from both kinds of translation.
         if (!is_source_action(rule.action)) dnat_.push_back(c);
         if (is_source_action(rule.action) || rule.action == Action::Accept) snat_.push_back(c);
     }
+    if (!zones.empty()) zones_.resize(std::size_t{0xffff} + 1, InvalidPolicy::Pass);
+    for (const ZonePolicy& z : zones) zones_[z.zone] = z.invalid;
     find_established_shortcut();
 }
 
@@ -136,12 +143,16 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     Compiled c;
     c.index = index;
     c.action = rule.action;
-    c.value = rule.value;
+    c.value = rule.value & rule.mask;
+    c.mask = rule.mask;
+    c.conn = &m.conn;
     const auto require = [&c](bool wanted, std::uint32_t bit) {
         if (wanted) c.conditions |= bit;
     };
     // An address of a family, in a condition or as the target, asks for that family.
-    for (const ct::Family f : {m.family, m.src.family, m.dst.family, rule.target.family}) {
+    for (const ct::Family f :
+         {m.family, m.src.family, m.dst.family, rule.target.family, m.conn.orig_src.family,
+          m.conn.orig_dst.family, m.conn.reply_src.family, m.conn.reply_dst.family}) {
         if (f == ct::Family::None) continue;
         require((c.conditions & kFamily) != 0 && c.family != f, kNever);
         require(true, kFamily);
@@ -160,6 +171,7 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     require(m.dst.family != ct::Family::None, kDst);
     require(m.not_src, kNotSrc);
     require(m.not_dst, kNotDst);
+    require(!(m.conn == ConnMatch{}), kConn);
     // "Not any address" is no address.
     require((m.not_src && (c.conditions & kSrc) == 0) || (m.not_dst && (c.conditions & kDst) == 0),
             kNever);
@@ -199,7 +211,36 @@ bool RuleSet::matches(const Compiled& c, const PacketView& v) noexcept {
         return false;
     if ((has & kSrc) != 0 && inside(c.src, v.src) == ((has & kNotSrc) != 0)) return false;
     if ((has & kDst) != 0 && inside(c.dst, v.dst) == ((has & kNotDst) != 0)) return false;
-    return true;
+    return (has & kConn) == 0 || matches(*c.conn, v);
+}
+
+bool RuleSet::matches(const ConnMatch& m, const PacketView& v) noexcept {
+    if ((v.packet_mark & m.packet_mark_mask) != m.packet_mark) return false;
+    if (!m.needs_connection()) return true;
+    if (v.packet == nullptr || !v.packet->conn.valid()) return false;
+    const ct::Packet& p = *v.packet;
+    if (m.dir >= 0 && m.dir != static_cast<int>(ct::index_of(p.dir))) return false;
+    // Of a connection without NAT, the packet's own tuple says both.
+    const bool original = p.dir == ct::Dir::Original;
+    const ct::Tuple orig = !p.mirrored ? p.original : original ? p.tuple : ct::reply_of(p.tuple);
+    const ct::Tuple reply = !p.mirrored ? p.reply : original ? ct::reply_of(p.tuple) : p.tuple;
+    const auto in = [](const Prefix& prefix, const ct::Tuple& t, const ct::Addr& a) {
+        return prefix.family == ct::Family::None || prefix.contains(t.family, a);
+    };
+    const auto ports = [](PortRange s, PortRange d, const ct::Tuple& t) {
+        return (s.any() && d.any()) ||
+               (has_ports(t.proto) && s.contains(t.sport.host()) && d.contains(t.dport.host()));
+    };
+    if (!in(m.orig_src, orig, orig.src) || !in(m.orig_dst, orig, orig.dst) ||
+        !in(m.reply_src, reply, reply.src) || !in(m.reply_dst, reply, reply.dst) ||
+        !ports(m.orig_sport, m.orig_dport, orig) || !ports(m.reply_sport, m.reply_dport, reply))
+        return false;
+    if (!m.needs_facts()) return true;
+    if (v.facts == nullptr) return false;
+    const auto label = static_cast<std::size_t>(m.label);
+    return m.expires_first <= v.facts->expires_s && v.facts->expires_s <= m.expires_last &&
+           (m.helper == 0 || m.helper == v.facts->helper) &&
+           (m.label < 0 || (v.facts->labels[label / 64 % 2] >> label % 64 & 1) != 0);
 }
 
 const RuleSet::Compiled* RuleSet::first_match(const CompiledChain& chain,
@@ -209,31 +250,82 @@ const RuleSet::Compiled* RuleSet::first_match(const CompiledChain& chain,
     return nullptr;
 }
 
+/// What a rule that ends the raw chain says.
+void RuleSet::follow(const Rule& rule, RawVerdict& out) const noexcept {
+    switch (rule.action) {
+        case Action::Notrack:
+            out.notrack = true;
+            break;
+        case Action::Drop:
+            out.drop = ct::Drop::RuleDrop;
+            break;
+        case Action::Track:
+            out.track = rule.track;
+            [[fallthrough]];
+        case Action::Zone: {
+            const auto zone = static_cast<std::uint16_t>(rule.value);
+            out.zone = rule.scope == ZoneScope::Reply ? std::uint16_t{0} : zone;
+            out.track.split_zone = rule.scope != ZoneScope::Both;
+            out.track.reply_zone = rule.scope == ZoneScope::Original ? std::uint16_t{0} : zone;
+            break;
+        }
+        default:
+            break;
+    }
+}
+
 RawVerdict RuleSet::raw(ct::WorkerId w, const ct::Packet& p) const noexcept {
     RawVerdict out;
-    if (raw_.empty()) return out;
-    const Compiled* c = first_match(raw_, wire_view(p));
-    if (c == nullptr) return out;
-    count(w, c->index, 1, p.end - p.l3_offset);
-    if (c->action == Action::Notrack) out.notrack = true;
-    if (c->action == Action::Zone) out.zone = static_cast<std::uint16_t>(c->value);
-    if (c->action == Action::Drop) out.drop = ct::Drop::RuleDrop;
+    out.packet_mark = p.packet_mark;
+    PacketView v = wire_view(p);
+    for (const Compiled& c : raw_) {
+        if (!matches(c, v)) continue;
+        count(w, c.index, 1, p.end - p.l3_offset);
+        if (c.action != Action::PacketMark) {
+            follow(rules_[c.index], out);
+            break;
+        }
+        out.packet_mark = v.packet_mark = (v.packet_mark & ~c.mask) | c.value;
+    }
+    if (invalid_policy(out.zone) == InvalidPolicy::Liberal) out.track.variant |= 1;
     return out;
 }
 
-FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p) const noexcept {
+FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p, ct::ConnFacts* facts) const noexcept {
     const std::uint32_t bytes = p.end - p.l3_offset;
     FilterVerdict out;
     PacketView v = forward_view(p);
+    v.facts = facts;
+    const auto merge = [](std::uint32_t old, std::uint32_t fresh, std::uint32_t mask) {
+        return (old & ~mask) | (fresh & mask);
+    };
     for (const Compiled& c : filter_) {
         if (!matches(c, v)) continue;
         count(w, c.index, 1, bytes);
-        if (c.action != Action::Mark) {
-            out.action = c.action;
-            return out;
+        switch (c.action) {
+            case Action::Mark:
+                p.mark = v.mark = merge(v.mark, c.value, c.mask);
+                out.marked = true;
+                break;
+            case Action::SaveMark:
+                p.mark = v.mark = merge(v.mark, v.packet_mark, c.mask);
+                out.marked = true;
+                break;
+            case Action::PacketMark:
+                p.packet_mark = v.packet_mark = merge(v.packet_mark, c.value, c.mask);
+                break;
+            case Action::RestoreMark:
+                p.packet_mark = v.packet_mark = merge(v.packet_mark, v.mark, c.mask);
+                break;
+            case Action::Label:
+                out.labels[c.value / 64 % 2] |= std::uint64_t{1} << c.value % 64;
+                if (facts != nullptr && p.conn.valid())
+                    facts->labels[c.value / 64 % 2] |= std::uint64_t{1} << c.value % 64;
+                break;
+            default:
+                out.action = c.action;
+                return out;
         }
-        p.mark = v.mark = c.value;
-        out.marked = true;
     }
     count(w, rules_.size(), 1, bytes);
     out.action = policy_;

@@ -36,8 +36,11 @@ struct PacketView {
     std::uint16_t status = 0;
     std::uint16_t zone = 0;
     std::uint32_t mark = 0;
+    std::uint32_t packet_mark = 0;
     ct::Addr src;
     ct::Addr dst;
+    const ct::Packet* packet = nullptr;    ///< for ConnMatch
+    const ct::ConnFacts* facts = nullptr;  ///< null: not known
 };
 
 /// The packet as it stands on the wire: what the raw chain sees.
@@ -52,14 +55,17 @@ struct PacketView {
 /// What the raw chain decides.
 struct RawVerdict {
     bool notrack = false;
-    std::uint16_t zone = 0;
+    std::uint16_t zone = 0;  ///< of the original direction
     ct::Drop drop = ct::Drop::None;
+    ct::TrackOptions track;
+    std::uint32_t packet_mark = 0;
 };
 
 /// What the filter chain decides.
 struct FilterVerdict {
     Action action = Action::Accept;  ///< Accept, Drop or Reject
     bool marked = false;             ///< a rule gave the packet's `mark` a new value to be kept
+    std::array<std::uint64_t, 2> labels{};  ///< to be set with the connection
 };
 
 /// How often a rule matched.
@@ -73,14 +79,24 @@ public:
     /// Compiles `rules` for `workers` workers. `filter_policy` (Accept, Drop or Reject) applies
     /// where no filter rule does. Throws std::invalid_argument, with the rule's line, if a rule's
     /// action has no meaning in its chain, or its target is missing or empty.
-    RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_policy = Action::Accept);
+    RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_policy = Action::Accept,
+            std::span<const ZonePolicy> zones = {});
 
     /// The raw chain's word on a packet that was parsed and not yet looked up.
     [[nodiscard]] RawVerdict raw(ct::WorkerId w, const ct::Packet& p) const noexcept;
 
-    /// The filter chain's word on a packet that has been tracked, destined and routed. A Mark rule
-    /// changes p.mark; storing it with the connection is the caller's.
-    [[nodiscard]] FilterVerdict filter(ct::WorkerId w, ct::Packet& p) const noexcept;
+    /// The filter chain's word on a packet that has been tracked, destined and routed. A rule that
+    /// marks changes p.mark or p.packet_mark; storing the former, and labels, with the connection
+    /// is the caller's. `facts` is needed if wants_facts(); labels that are set go into it.
+    [[nodiscard]] FilterVerdict filter(ct::WorkerId w, ct::Packet& p,
+                                       ct::ConnFacts* facts = nullptr) const noexcept;
+
+    /// What is to be done with INVALID packets of a zone.
+    [[nodiscard]] InvalidPolicy invalid_policy(std::uint16_t zone) const noexcept {
+        return zones_.empty() ? InvalidPolicy::Pass : zones_[zone];
+    }
+    /// True if a filter rule asks for what only the connection's entry knows.
+    [[nodiscard]] bool wants_facts() const noexcept { return wants_facts_; }
 
     /// The dnat or redirect rule for the first packet of a connection, before routing. Null if no
     /// rule matches, or the first that does says Accept.
@@ -96,7 +112,8 @@ public:
     /// packets have no connection, so NAT does not see them).
     [[nodiscard]] bool must_not_leave(const ct::Packet& p) const noexcept;
 
-    [[nodiscard]] bool has_raw() const noexcept { return !raw_.empty(); }
+    /// True if raw() may say anything.
+    [[nodiscard]] bool has_raw() const noexcept { return !raw_.empty() || !zones_.empty(); }
     [[nodiscard]] bool has_dnat() const noexcept { return !dnat_.empty(); }
     [[nodiscard]] bool has_snat() const noexcept { return !snat_.empty(); }
     [[nodiscard]] bool has_nat() const noexcept { return has_dnat() || has_snat(); }
@@ -137,7 +154,9 @@ private:
         std::uint32_t mark = 0;
         std::uint32_t mark_mask = 0;
         std::uint32_t value = 0;
-        std::uint32_t index = 0;  ///< in rules_
+        std::uint32_t mask = 0;
+        std::uint32_t index = 0;          ///< in rules_
+        const ConnMatch* conn = nullptr;  ///< of rules_[index]; null: asks for nothing
         Words src;
         Words dst;
     };
@@ -151,6 +170,8 @@ private:
     [[nodiscard]] static Words words_of(const Prefix& prefix) noexcept;
     [[nodiscard]] static Compiled compile(const Rule& rule, std::uint32_t index) noexcept;
     [[nodiscard]] static bool matches(const Compiled& c, const PacketView& v) noexcept;
+    [[nodiscard]] static bool matches(const ConnMatch& m, const PacketView& v) noexcept;
+    void follow(const Rule& rule, RawVerdict& out) const noexcept;
     [[nodiscard]] static const Compiled* first_match(const CompiledChain& chain,
                                                      const PacketView& v) noexcept;
     [[nodiscard]] const Rule* nat_rule(const Compiled* c, ct::WorkerId w,
@@ -166,6 +187,8 @@ private:
     CompiledChain dnat_;
     CompiledChain snat_;
     Action policy_;
+    std::vector<InvalidPolicy> zones_;  ///< by zone; empty: Pass for all
+    bool wants_facts_ = false;
     bool skips_established_ = false;
     std::size_t established_index_ = 0;  ///< whose hits count_skipped() counts
     ct::WorkerId workers_;

@@ -107,6 +107,7 @@ public:
     }
     constexpr void set_seen_reply() noexcept { word_ |= kSeenReply; }
     constexpr void set_assured() noexcept { word_ |= kAssured; }
+    constexpr void set_fixed_timeout() noexcept { word_ |= kFixedTimeout; }
 
     /// True if both are of one life, and at the same point of it.
     [[nodiscard]] constexpr bool same_life(Meta o) const noexcept {
@@ -147,8 +148,14 @@ namespace fixed {
 inline constexpr std::uint8_t kExpected = status::kExpected;
 inline constexpr std::uint8_t kMirror = 1U << 1;  ///< the reply is the original's mirror image
 inline constexpr std::uint8_t kBooks = 1U << 2;   ///< the second of the side lines is in use
+/// SideLines::variant is not 0: the settings are not those of most connections.
+inline constexpr std::uint8_t kVariant = 1U << 3;
 inline constexpr std::uint8_t kSrcNat = status::kSrcNat;
 inline constexpr std::uint8_t kDstNat = status::kDstNat;
+inline constexpr std::uint8_t kMasked = 1U << 6;  ///< SideLines::event_mask excludes some events
+inline constexpr std::uint8_t kCounts = 1U << 7;  ///< packets and bytes are counted
+/// What is known when the entry is made; the rest follows from its tuples when it is linked.
+inline constexpr std::uint8_t kFirst = kBooks | kVariant | kMasked | kCounts;
 inline constexpr std::uint8_t kStatusMask = kExpected | kSrcNat | kDstNat;
 }  // namespace fixed
 
@@ -224,6 +231,10 @@ struct alignas(kCacheLine) SideLines {
     std::array<std::uint64_t, 2> bytes{};
     std::uint64_t start_ns = 0;  ///< when the entry was made, in the pipeline's time
     std::array<std::uint64_t, 2> labels{};
+    std::uint16_t event_mask = 0xffff;  ///< causes (ct/events.hpp) of which events are made
+    std::uint8_t variant = 0;           ///< TrackOptions::variant
+    std::uint8_t helper = 0;            ///< number of the helper's name (conn/helpers.hpp); 0: none
+    bool timestamp = false;             ///< start_ns is to be shown
 
     [[nodiscard]] const std::uint64_t* books() const noexcept { return packets.data(); }
 };

@@ -322,7 +322,7 @@ Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Set
         // A RST to a SYN, or of a client that gave up: nothing was ever established (rule 8).
         if (t.segment == Segment::Rst) v.outcome = Outcome::Kill;
         if (to == TcpState::Established)  // picked up, and one side only seen
-            v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged);
+            v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged.get());
     } else if (to == TcpState::Established &&
                (from == TcpState::SynRecv || from == TcpState::Established)) {
         v.assured = true;
@@ -340,7 +340,7 @@ Verdict later_fragment(const View& view, const Settings& s) noexcept {
     v.assured = view.assured;
     v.refresh = state == TcpState::Established;
     v.timeout_s = timeout_for(state, Segment::Ack, *view.side, s);
-    if (!view.had_reply) v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged);
+    if (!view.had_reply) v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged.get());
     return v;
 }
 
@@ -404,7 +404,7 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
             .segment = segment,
             .end = w.end};
     static_cast<void>(fit_window(t));
-    v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged);
+    v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged.get());
     return v;
 }
 

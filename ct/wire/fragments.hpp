@@ -28,6 +28,7 @@
 // is held for one call at most and while no other lock is held.
 #pragma once
 
+#include "ct/base/live.hpp"
 #include "ct/base/time.hpp"
 #include "ct/wire/packet.hpp"
 
@@ -106,6 +107,12 @@ public:
     /// As expire(), but of every datagram, and with Drop::Stopped: for the end. Call until 0.
     [[nodiscard]] std::size_t drain(std::span<HeldFragment> out) noexcept;
 
+    /// How long to wait for the rest of packets that begin from now on, in seconds. Any thread.
+    void set_timeouts(std::uint32_t ipv4_s, std::uint32_t ipv6_s) noexcept {
+        timeout_ = ipv4_s * kNanosPerSecond;
+        timeout6_ = ipv6_s * kNanosPerSecond;
+    }
+
     /// A snapshot, exact while nothing moves.
     [[nodiscard]] FragmentCounts counts() const noexcept;
 
@@ -116,8 +123,8 @@ private:
     [[nodiscard]] Shard& shard_of(std::uint64_t hash) const noexcept;
 
     std::unique_ptr<Shard[]> shards_;
-    Nanos timeout_;
-    Nanos timeout6_;
+    Live<Nanos> timeout_;
+    Live<Nanos> timeout6_;
     std::uint64_t seed_;
     /// Datagrams known and fragments waiting to be handed out, all shards. Written under a shard's
     /// lock; read by expire() without any, as a hint.

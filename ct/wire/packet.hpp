@@ -41,6 +41,22 @@ inline constexpr std::uint8_t kAck = 0x10;
 inline constexpr std::uint8_t kUrg = 0x20;
 }  // namespace tcpflag
 
+/// What a raw rule says of the connection that a packet opens (iptables' CT target). Ends up in the
+/// entry; means nothing to a packet that finds its connection, but for the zones.
+struct TrackOptions {
+    /// Zone of the reply tuple where it differs from that of the original, which is tuple.zone.
+    std::uint16_t reply_zone = 0;
+    bool split_zone = false;            ///< reply_zone counts
+    std::uint8_t variant = 0;           ///< of the settings: 2 * time-out policy + liberal
+    std::uint8_t helper = 0;            ///< number of its name (ct/conn/helpers.hpp); 0: none
+    std::uint16_t event_mask = 0xffff;  ///< causes (ct/events.hpp) of which events are made
+
+    /// True if something is to be written down with the entry.
+    [[nodiscard]] constexpr bool any() const noexcept {
+        return variant != 0 || helper != 0 || event_mask != 0xffff;
+    }
+};
+
 struct Packet {
     // ---- Set by the receiver.
     std::uint8_t* data = nullptr;  ///< first byte of the Ethernet header
@@ -92,6 +108,10 @@ struct Packet {
     /// lookup has to read the entry again. Valid where `conn` is, unless `mirrored`.
     Tuple original;
     Tuple reply;
+
+    // ---- Set by rules.
+    TrackOptions track;
+    std::uint32_t packet_mark = 0;  ///< of this packet alone (nfmark); not the connection's
 
     // ---- Set by NAT.
     bool masqueraded = false;  ///< mapped to the address of `out_port`: ends when that goes away

@@ -5,14 +5,20 @@
 // a protocol exist only after `-p`.
 #include "dataplane/cli/arguments.hpp"
 
+#include "ct/base/time.hpp"
+#include "dataplane/cli/entry.hpp"
+#include "dataplane/cli/labels.hpp"
 #include "dataplane/cli/options.hpp"
 #include "dataplane/control/names.hpp"
+#include "dataplane/control/sysctl.hpp"
 #include "dataplane/control/units.hpp"
 
+#include <algorithm>
 #include <bitset>
 #include <getopt.h>
 #include <limits>
 #include <optional>
+#include <utility>
 
 namespace dp {
 
@@ -42,6 +48,32 @@ void for_each_word(std::string_view text, F f) {
     }
 }
 
+/// What conntrack(8) says where names of labels are asked for and there are none.
+constexpr const char* kNoLabelMap = "nfct_labelmap_new: No such file or directory";
+
+/// `text` as a value of `sysctl`, with the units that the configuration takes.
+std::uint64_t sysctl_value(const Sysctl& sysctl, std::string_view text) {
+    std::optional<std::uint64_t> value;
+    switch (sysctl.kind) {
+        case Sysctl::Kind::Flag:
+            if (text == "1" || text == "true") value = 1;
+            if (text == "0" || text == "false") value = 0;
+            break;
+        case Sysctl::Kind::Number:
+            value = parse_count(text);
+            break;
+        case Sysctl::Kind::Protocol:
+            value = find_protocol(text);
+            break;
+        case Sysctl::Kind::Seconds:
+            value = parse_duration(text);
+            break;
+    }
+    if (!value)
+        throw BadParameter{std::string{sysctl.name} + " cannot be `" + std::string{text} + "'"};
+    return *value;
+}
+
 /// Reads one command line.
 class Parser {
 public:
@@ -69,8 +101,15 @@ private:
     std::string_view optional_word();
     [[noreturn]] void unknown_option() const;
     void words();
+    void secmark();
+    void labels(Option option, const char* text);
+    [[nodiscard]] const LabelMap& label_map();
     void check_rules() const;
-    void check_get() const;
+    void check_tuple() const;
+    void check_zero() const;
+    void finish_entry();
+    void finish_change();
+    void finish_status();
     [[nodiscard]] bool has(Option o) const { return seen_[static_cast<std::size_t>(o)]; }
     void see(Option o) { seen_.set(static_cast<std::size_t>(o)); }
 
@@ -85,6 +124,8 @@ private:
     bool save_ = false;
     int long_index_ = 0;  ///< of the option at hand, if it is a long one
     bool status_ignored_ = false;
+    std::optional<LabelMap> label_map_;
+    std::array<std::optional<std::uint32_t>, 2> vtags_;
 };
 
 Arguments Parser::parse() {
@@ -102,11 +143,62 @@ Arguments Parser::parse() {
     }
     check_rules();
     choose_format();
-    if (out_.request.command == Command::Get) check_get();
-    if (has(Option::Zero)) throw Unserved{"Operation failed: counters cannot be zeroed"};
-    if (status_ignored_ && filter_.status_set == 0 && filter_.status_clear == 0)
-        throw Unserved{"Operation failed: invalid parameters"};
+    const Command c = out_.request.command;
+    if (c == Command::Get || c == Command::Create) check_tuple();
+    check_zero();
+    finish_status();
+    if (c == Command::Create) finish_entry();
+    if (c == Command::Update) finish_change();
     return out_;
+}
+
+/// What `-u` means: a filter, or bits to be set.
+void Parser::finish_status() {
+    const Command c = out_.request.command;
+    if (c != Command::Create && c != Command::Update) {
+        if (status_ignored_ && filter_.status_set == 0 && filter_.status_clear == 0)
+            throw Unserved{"Operation failed: invalid parameters"};
+        return;
+    }
+    constexpr std::uint16_t kSettable =
+        ct::status::kSeenReply | ct::status::kAssured | ct::status::kFixedTimeout;
+    const auto wanted = static_cast<std::uint16_t>(filter_.status_set & kSettable);
+    if ((filter_.status_set & ct::status::kExpected) != 0)
+        throw Unserved{"Operation failed: Device or resource busy"};
+    out_.request.entry.status = out_.request.change.status = wanted;
+    filter_.status_set = filter_.status_clear = 0;
+}
+
+/// -I and -A: the filter's fields are the entry's.
+void Parser::finish_entry() {
+    ct::Injection& e = out_.request.entry;
+    const std::uint16_t status = e.status;
+    e = entry_of(filter_, vtags_);
+    e.status = status;
+    filter_ = {};
+}
+
+/// -U: what can be changed is no filter.
+void Parser::finish_change() {
+    ct::Change& c = out_.request.change;
+    if (has(Option::Timeout))
+        c.timeout_s = std::min(filter_.timeout_s.value_or(0), ct::kMaxTimeoutSeconds);
+    filter_.timeout_s.reset();
+    c.state = filter_.state;
+    filter_.state.reset();
+    c.mark = std::exchange(filter_.mark, 0);
+    c.mark_mask = std::exchange(filter_.mark_mask, 0);
+    if (has(Option::LabelAdd) && has(Option::LabelDel))
+        throw Unserved{"cannot use --label-add and --label-del at the same time"};
+}
+
+/// Counters are zeroed for all or for none.
+void Parser::check_zero() const {
+    if (!has(Option::Zero)) return;
+    for (const Option o : {Option::Src, Option::Dst, Option::ReplySrc, Option::ReplyDst,
+                           Option::Protonum, Option::Status, Option::Mark, Option::Zone,
+                           Option::OrigZone, Option::ReplyZone, Option::Label})
+        if (has(o)) throw BadParameter{"Can't use -z with filtering parameters"};
 }
 
 void Parser::unknown_option() const {
@@ -154,21 +246,28 @@ void Parser::take(int option) {
             see(Option::Id);
             filter_.id = number_in<std::uint32_t>(optarg);
             return;
-        case 'b':  // the daemon's buffers are its own; taken for the sake of scripts
+        case 'b':
             see(Option::BufferSize);
-            static_cast<void>(number_in<std::uint32_t>(optarg));
+            out_.request.buffer = std::min(number_in<std::uint32_t>(optarg), kMaxEventBuffer);
             return;
         case 'z':
-            return see(Option::Zero);
+            see(Option::Zero);
+            out_.request.zero = true;
+            return;
+        case 'c':
+            return secmark();
         case 'l':
+            return labels(Option::Label, optarg);
         case kLabelAdd:
-        case kLabelDel:
-            throw BadParameter{"unknown label '" + std::string{optarg != nullptr ? optarg : ""} +
-                               "'"};
+            return labels(Option::LabelAdd, optarg);
+        case kLabelDel: {
+            const std::string_view word = optional_word();
+            return labels(Option::LabelDel, word.empty() ? nullptr : word.data());
+        }
         case kTupleSrc:
         case kTupleDst:
-            throw BadParameter{"Illegal option `--" + std::string{kLongOptions[long_index_].name} +
-                               "' with this command"};
+            see(option == kTupleSrc ? Option::TupleSrc : Option::TupleDst);
+            return family(parse_address_match(optarg).family);
         case kSocket:
             out_.socket = optarg;
             return;
@@ -214,10 +313,17 @@ bool Parser::take_command(int option) {
             break;
         case 'I':
         case 'A':
+            command(Command::Create);
+            out_.request.keep_existing = option == 'A';
+            break;
         case 'U':
+            command(Command::Update);
+            break;
         case 'R':
-            throw BadParameter{"command `-" + std::string{static_cast<char>(option)} +
-                               "': entries cannot be made or changed from outside"};
+            command(Command::Ping);
+            out_.load_file = optarg;
+            command_ = 'R';
+            return true;
         default:
             return false;
     }
@@ -242,6 +348,8 @@ void Parser::table_word() {
     const auto table = find_table(word);
     if (!table) throw BadParameter{"unknown type `" + std::string{word} + "'"};
     const Command c = out_.request.command;
+    if (*table == Table::Expect && c == Command::Update)
+        throw BadParameter{"Can't do --update on expectations"};
     if ((*table == Table::Dying || *table == Table::Unconfirmed) && c != Command::List)
         throw BadParameter{"Can't do that command with tables `dying' and `unconfirmed'"};
     out_.request.table = *table;
@@ -288,6 +396,12 @@ bool Parser::take_endpoint(int option) {
             filter_.protocol = find_protocol(optarg);
             if (!filter_.protocol)
                 throw BadParameter{"`" + std::string{optarg} + "' unsupported protocol"};
+            // What an earlier -p had made known of another protocol means nothing for this one.
+            filter_.state.reset();
+            filter_.icmp_type.reset();
+            filter_.icmp_code.reset();
+            filter_.icmp_id.reset();
+            vtags_ = {};
             return true;
         }
         default:
@@ -317,12 +431,13 @@ void Parser::address(Option option, std::optional<AddressMatch>& out, bool may_m
 void Parser::mask(Option option, std::string_view name, std::optional<AddressMatch>& out) {
     see(option);
     const std::string text{optarg};
-    if (!out)
+    constexpr std::string_view kFiltering = "LDUE";
+    if (!out && kFiltering.find(command_) != std::string_view::npos)
         throw BadParameter{"Can't use --mask-" + std::string{name} + " without --" +
                            std::string{name}};
     const AddressMatch bits = parse_address_match(text);
     family(bits.family);
-    out->mask = bits.addr;
+    if (out) out->mask = bits.addr;
 }
 
 void Parser::nat(Option option, std::string_view name, std::optional<NatMatch>& out) {
@@ -360,6 +475,45 @@ void Parser::status() {
     });
 }
 
+/// Nothing here has a security mark, and what has none passes, as with conntrack(8).
+void Parser::secmark() {
+    see(Option::Secmark);
+    static_cast<void>(number_in<std::uint32_t>(optarg));
+}
+
+const LabelMap& Parser::label_map() {
+    if (!label_map_) label_map_ = LabelMap::load();
+    return *label_map_;
+}
+
+/// Labels by the names of connlabel.conf, or by number where there is no such file. A change of
+/// labels without names is one of all of them.
+void Parser::labels(Option option, const char* text) {
+    see(option);
+    std::array<std::uint64_t, 2> bits{};
+    if (text == nullptr) {
+        bits = {~std::uint64_t{0}, ~std::uint64_t{0}};
+    } else {
+        for_each_word(text, [&](std::string_view word) {
+            const auto number = label_map().find(word);
+            if (!number) {
+                if (!label_map().there()) warnings_.push_back(kNoLabelMap);
+                throw BadParameter{"unknown label '" + std::string{word} + "'"};
+            }
+            bits[*number / 64] |= std::uint64_t{1} << *number % 64;
+        });
+    }
+    ct::Change& c = out_.request.change;
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+        if (option == Option::Label) {
+            filter_.labels[i] |= bits[i];
+        } else {
+            c.label_mask[i] |= bits[i];
+            if (option == Option::LabelAdd) c.labels[i] |= bits[i];
+        }
+    }
+}
+
 void Parser::output() {
     see(Option::Output);
     RenderOptions& o = out_.request.output;
@@ -391,6 +545,10 @@ void Parser::choose_format() {
     if (save_ && (xml_ || out_.json || plain))
         throw Unserved{"cannot combine save output with any other output type, use -o save only"};
     if (xml_ && out_.json) throw BadParameter{"cannot combine xml and json output"};
+    if (o.labels && !label_map().there()) warnings_.push_back(kNoLabelMap);
+    // Whoever asks about labels sees them.
+    o.labels = o.labels || has(Option::Label) || has(Option::LabelAdd) || has(Option::LabelDel);
+    if (o.labels) o.label_names = label_map().names();
     if (save_) o.format = Format::Save;
     if (xml_) o.format = Format::Xml;
     if (out_.json) o.format = Format::Json;
@@ -412,7 +570,7 @@ void Parser::event_mask() {
 
 /// Options that exist only for the protocol that `-p` named before them.
 bool Parser::take_protocol_option(int option) {
-    if (option < kOrigPortSrc || option > kReplyKeyDst) return false;
+    if (option < kOrigPortSrc || option > kReplyVtag) return false;
     const std::uint8_t protocol = filter_.protocol.value_or(0);
     const PortKind kind = filter_.protocol ? port_kind(protocol) : PortKind::None;
     const auto needs = [&](bool fulfilled) {
@@ -427,6 +585,11 @@ bool Parser::take_protocol_option(int option) {
         if (!filter_.state)
             throw BadParameter{std::string{"unknown "} + (tcp ? "TCP" : "SCTP") + " state `" +
                                optarg + "'"};
+        return true;
+    }
+    if (option == kOrigVtag || option == kReplyVtag) {
+        needs(protocol == ct::ipproto::kSctp);
+        vtags_[option == kOrigVtag ? 0 : 1] = number_in<std::uint32_t>(optarg);
         return true;
     }
     if (option <= kReplyPortDst)
@@ -469,34 +632,43 @@ bool Parser::take_protocol_option(int option) {
 
 /// Sluice's own commands are words; conntrack(8) has none beyond the tables.
 void Parser::words() {
-    for (; optind < argc_; ++optind) {
-        const std::string_view word = argv_[optind];
-        const bool stats = word == "stats";
-        if (command_ != 0 || (!stats && word != "drops" && word != "ping"))
-            throw BadParameter{"unknown command `" + std::string{word} + "'"};
-        out_.request.command = stats             ? Command::Stats
-                               : word == "drops" ? Command::Drops
-                                                 : Command::Ping;
-        command_ = 'w';
+    if (optind >= argc_) return;
+    const auto next = [this] { return std::string_view{argv_[optind++]}; };
+    const std::string_view word = next();
+    Request& r = out_.request;
+    const bool get = word == "get";
+    const bool set = word == "set";
+    if (command_ != 0 || (!get && !set && word != "stats" && word != "drops" && word != "ping"))
+        throw BadParameter{"unknown command `" + std::string{word} + "'"};
+    command_ = 'w';
+    r.command = get || set        ? Command::Sysctl
+                : word == "stats" ? Command::Stats
+                : word == "drops" ? Command::Drops
+                                  : Command::Ping;
+    if ((get || set) && optind < argc_) r.name = find_sysctl(next()).name;
+    if (set) {
+        if (r.name.empty() || optind >= argc_)
+            throw BadParameter{"`set' needs a name and a value, like `set nf_conntrack_acct 1'"};
+        r.value = sysctl_value(find_sysctl(r.name), next());
     }
+    if (optind < argc_) throw BadParameter{"unknown command `" + std::string{argv_[optind]} + "'"};
 }
 
 void Parser::check_rules() const {
-    constexpr std::string_view kColumns = "LGDEFCS";
+    if (command_ == 'R') return;
     if (command_ == 'w') {
         if (!(seen_ & ~std::bitset<kOptionCount>{1ULL << static_cast<unsigned>(Option::Output)})
                  .none())
             throw BadParameter{"this command takes no filter"};
         return;
     }
+    const Command c = out_.request.command;
     const bool expect = out_.request.table == Table::Expect;
-    std::size_t column = kColumns.find(command_);
-    if (expect && out_.request.command == Command::List) column = kOptionRules[0].rules.size() - 1;
+    const char letter =
+        expect && command_ != 'S' ? static_cast<char>(command_ - 'A' + 'a') : command_;
+    const std::size_t column = kRuleColumns.find(letter);
     for (const OptionRules& row : kOptionRules) {
-        Rule rule = column < row.rules.size() ? Rule{row.rules[column]} : Rule::Illegal;
-        if (expect && out_.request.command == Command::Events)
-            rule = row.option == Option::Output ? Rule::Legal : Rule::Illegal;
-        if (expect && out_.request.command == Command::Flush) rule = Rule::Illegal;
+        const Rule rule = column < row.rules.size() ? Rule{row.rules[column]} : Rule::Illegal;
         if (rule == Rule::Required && !has(row.option))
             throw BadParameter{"You need to supply the `" + std::string{row.name} +
                                "' option for this command"};
@@ -505,19 +677,22 @@ void Parser::check_rules() const {
     }
     if (has(Option::AnyNat) && (has(Option::SrcNat) || has(Option::DstNat)))
         throw BadParameter{"cannot specify `--src-nat' or `--dst-nat' with `--any-nat'"};
-    if (expect && (out_.request.command == Command::Get || out_.request.command == Command::Delete))
+    if (expect && (c == Command::Get || c == Command::Delete))
         throw Unserved{"Operation failed: such expectation doesn't exist"};
+    if (expect && c == Command::Create)
+        throw Unserved{"Operation failed: master conntrack not found"};
 }
 
-/// `-G` names a whole tuple.
-void Parser::check_get() const {
+/// `-G`, `-I` and `-A` name a whole tuple.
+void Parser::check_tuple() const {
     const Filter& f = filter_;
-    if (!f.orig_src && !f.orig_dst && f.reply_src && f.reply_dst)
-        throw Unserved{"Operation failed: invalid parameters"};
-    if (!f.orig_src || !f.orig_dst) throw BadParameter{"you have to specify `--src' and `--dst'"};
+    const bool by_reply = !f.orig_src && !f.orig_dst && f.reply_src && f.reply_dst;
+    if (by_reply && command_ == 'G') throw Unserved{"Operation failed: invalid parameters"};
+    if (!by_reply && (!f.orig_src || !f.orig_dst))
+        throw BadParameter{"you have to specify `--src' and `--dst'"};
     const PortKind kind = port_kind(*f.protocol);
-    const bool both = f.orig_sport && f.orig_dport;
-    if (kind == PortKind::Ports && !both)
+    const bool both = by_reply ? f.reply_sport && f.reply_dport : f.orig_sport && f.orig_dport;
+    if (kind == PortKind::Ports && !both && *f.protocol != ct::ipproto::kDccp)
         throw BadParameter{"you have to specify `--sport' and `--dport'"};
     if (kind == PortKind::Keys && !both)
         throw BadParameter{"you have to specify `--srckey' and `--dstkey'"};

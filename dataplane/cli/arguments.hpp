@@ -5,6 +5,7 @@
 
 #include "dataplane/control/protocol.hpp"
 
+#include <iosfwd>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,16 @@ struct Arguments {
 
     Local local = Local::None;
     Request request;
+    std::string load_file;  ///< -R: the requests stand in this file; `-`: standard input
     std::string socket{kDefaultSocket};
     bool json = false;  ///< stats, drops: print the daemon's JSON as it is
     bool all = false;   ///< drops: the reasons that have not happened, too
+};
+
+/// A request of a file for -R.
+struct LoadLine {
+    int line = 0;
+    Request request;
 };
 
 /// A request that is well-formed and yet cannot be served: exit code 1.
@@ -31,6 +39,12 @@ public:
 /// Reads the command line. `argv` may be permuted. `warnings` takes what is to be shown even if
 /// this throws. Throws BadParameter (exit code 2) or Unserved.
 [[nodiscard]] Arguments parse_arguments(int argc, char** argv, std::vector<std::string>& warnings);
+
+/// Reads what `-o save` wrote, or other commands -I, -A, -U, -D and -F a line each; empty lines and
+/// those that begin with `#` are skipped. `name` is the file's in messages. Throws BadParameter
+/// with name and line; nothing is done then.
+[[nodiscard]] std::vector<LoadLine> parse_load(std::istream& in, const std::string& name,
+                                               std::vector<std::string>& warnings);
 
 /// The text of --help.
 [[nodiscard]] std::string_view usage() noexcept;

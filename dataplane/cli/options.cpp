@@ -4,7 +4,7 @@
 namespace dp {
 
 const char* const kShortOptions =
-    ":L::G::D::I::U::A::E::F::C::SR:Vhs:d:r:q:p:f:t:u:e:o:n::g::j::m:w:l:i:b:z";
+    ":L::G::D::I::U::A::E::F::C::SR:Vhs:d:r:q:p:f:t:u:e:o:n::g::j::m:w:l:i:b:c:z";
 
 // clang-format off
 const option kLongOptions[] = {
@@ -66,6 +66,9 @@ const option kLongOptions[] = {
     {"orig-key-dst",   required_argument, nullptr, kDstKey},
     {"reply-key-src",  required_argument, nullptr, kReplyKeySrc},
     {"reply-key-dst",  required_argument, nullptr, kReplyKeyDst},
+    {"orig-vtag",      required_argument, nullptr, kOrigVtag},
+    {"reply-vtag",     required_argument, nullptr, kReplyVtag},
+    {"secmark",        required_argument, nullptr, 'c'},
     {"label-add",      required_argument, nullptr, kLabelAdd},
     {"label-del",      optional_argument, nullptr, kLabelDel},
     {"tuple-src",      required_argument, nullptr, kTupleSrc},

@@ -35,6 +35,12 @@ enum class Option : std::uint8_t {
     Zone,
     OrigZone,
     ReplyZone,
+    TupleSrc,
+    TupleDst,
+    Label,
+    LabelAdd,
+    LabelDel,
+    Secmark,
     Count_,
 };
 inline constexpr std::size_t kOptionCount = static_cast<std::size_t>(Option::Count_);
@@ -42,39 +48,47 @@ inline constexpr std::size_t kOptionCount = static_cast<std::size_t>(Option::Cou
 /// What a command says to an option.
 enum class Rule : char { Illegal = ' ', Legal = '-', Required = '!' };
 
-/// One option: its long name, and the rule of each command, a column each:
-/// L, G, D, E, F, C and S of table conntrack, then L of table expect.
+/// One option: its long name, and the rule of each command, a column each (kRuleColumns).
 struct OptionRules {
     Option option;
     std::string_view name;
     std::string_view rules;
 };
 
+/// Commands on table conntrack by their letters, then those on table expect in lower case.
+inline constexpr std::string_view kRuleColumns = "LGDIAUEFCSlgdiefc";
+
 // clang-format off
 inline constexpr std::array kOptionRules{
-    //                                                  LGDEFCSl
-    OptionRules{Option::Src,        "--src",           "----    "},
-    OptionRules{Option::Dst,        "--dst",           "----    "},
-    OptionRules{Option::ReplySrc,   "--reply-src",     "----    "},
-    OptionRules{Option::ReplyDst,   "--reply-dst",     "----    "},
-    OptionRules{Option::Protonum,   "--protonum",      "-!--    "},
-    OptionRules{Option::Timeout,    "--timeout",       "  -     "},
-    OptionRules{Option::Status,     "--status",        "- -     "},
-    OptionRules{Option::Zero,       "--zero",          "-       "},
-    OptionRules{Option::EventMask,  "--event-mask",    "   -    "},
-    OptionRules{Option::Output,     "--output",        "----   -"},
-    OptionRules{Option::SrcNat,     "--src-nat",       "- --    "},
-    OptionRules{Option::DstNat,     "--dst-nat",       "- --    "},
-    OptionRules{Option::Mark,       "--mark",          "- --    "},
-    OptionRules{Option::Id,         "--id",            " --     "},
-    OptionRules{Option::Family,     "--family",        "- ---  -"},
-    OptionRules{Option::MaskSrc,    "--mask-src",      "- --    "},
-    OptionRules{Option::MaskDst,    "--mask-dst",      "- --    "},
-    OptionRules{Option::BufferSize, "--buffer-size",   "   -    "},
-    OptionRules{Option::AnyNat,     "--any-nat",       "-  -    "},
-    OptionRules{Option::Zone,       "--zone",          "- --    "},
-    OptionRules{Option::OrigZone,   "--orig-zone",     "- --    "},
-    OptionRules{Option::ReplyZone,  "--reply-zone",    "- --    "},
+    //                                                  LGDIAUEFCSlgdiefc
+    OptionRules{Option::Src,        "--src",           "-------    !!!   "},
+    OptionRules{Option::Dst,        "--dst",           "-------    !!!   "},
+    OptionRules{Option::ReplySrc,   "--reply-src",     "-------    ---   "},
+    OptionRules{Option::ReplyDst,   "--reply-dst",     "-------    ---   "},
+    OptionRules{Option::Protonum,   "--protonum",      "-!-!!--    !!!   "},
+    OptionRules{Option::Timeout,    "--timeout",       "  -!!-       !   "},
+    OptionRules{Option::Status,     "--status",        "- ----           "},
+    OptionRules{Option::Zero,       "--zero",          "-                "},
+    OptionRules{Option::EventMask,  "--event-mask",    "      -          "},
+    OptionRules{Option::TupleSrc,   "--tuple-src",     "             !   "},
+    OptionRules{Option::TupleDst,   "--tuple-dst",     "             !   "},
+    OptionRules{Option::MaskSrc,    "--mask-src",      "- -  --      !   "},
+    OptionRules{Option::MaskDst,    "--mask-dst",      "- -  --      !   "},
+    OptionRules{Option::Output,     "--output",        "---  --   -   -  "},
+    OptionRules{Option::SrcNat,     "--src-nat",       "- -----          "},
+    OptionRules{Option::DstNat,     "--dst-nat",       "- -----          "},
+    OptionRules{Option::Mark,       "--mark",          "- -----          "},
+    OptionRules{Option::Id,         "--id",            " --  -           "},
+    OptionRules{Option::Family,     "--family",        "- -  ---  -      "},
+    OptionRules{Option::BufferSize, "--buffer-size",   "      -          "},
+    OptionRules{Option::AnyNat,     "--any-nat",       "-     -          "},
+    OptionRules{Option::Zone,       "--zone",          "- --- -          "},
+    OptionRules{Option::OrigZone,   "--orig-zone",     "- --- -          "},
+    OptionRules{Option::ReplyZone,  "--reply-zone",    "- --- -          "},
+    OptionRules{Option::Secmark,    "--secmark",       "-     -          "},
+    OptionRules{Option::Label,      "--label",         "---  --          "},
+    OptionRules{Option::LabelAdd,   "--label-add",     "     -           "},
+    OptionRules{Option::LabelDel,   "--label-del",     "     -           "},
 };
 // clang-format on
 static_assert(kOptionRules.size() == kOptionCount);
@@ -97,6 +111,8 @@ enum LongOnly : int {
     kDstKey,
     kReplyKeySrc,
     kReplyKeyDst,
+    kOrigVtag,
+    kReplyVtag,
     kLabelAdd,
     kLabelDel,
     kTupleSrc,

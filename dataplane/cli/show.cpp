@@ -101,6 +101,14 @@ std::string show_drops(std::string_view json, bool all) {
     return out;
 }
 
+std::string show_sysctls(std::string_view json) {
+    const ordered_json settings = parse_object(json);
+    std::string out;
+    for (const auto& [name, value] : settings.items())
+        fmt::format_to(std::back_inserter(out), "{} = {}\n", name, plain(value));
+    return out;
+}
+
 std::string show_stats(std::string_view json) {
     std::string out;
     append_object(out, "", parse_object(json));

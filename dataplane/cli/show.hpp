@@ -12,6 +12,10 @@ namespace dp {
 /// `json` is the data of request `drops`. Throws std::runtime_error if it is something else.
 [[nodiscard]] std::string show_drops(std::string_view json, bool all);
 
+/// Settings as sysctl(8) prints them: `name = value`. `json` is the data of request `sysctl`.
+/// Throws std::runtime_error if it is something else.
+[[nodiscard]] std::string show_sysctls(std::string_view json);
+
 /// Any JSON object: a line for each value, a table for each list of objects. `json` is the data of
 /// request `stats`. Throws std::runtime_error if it is no object.
 [[nodiscard]] std::string show_stats(std::string_view json);

@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
+#include <iostream>
 
 namespace {
 
@@ -46,18 +48,34 @@ public:
         if (xml() && !begun_) print(dp::kXmlHead);
         begun_ = true;
         print(text);
-        lines_ += static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
-        if (arguments_.request.command == Command::Events) std::fflush(stdout);
-    }
-    void gap(std::uint64_t lost) const {
-        if (arguments_.json) print(fmt::format("{{\"type\":\"gap\",\"lost\":{}}}\n", lost));
+        if (arguments_.request.command != Command::Events) return;
+        count_events(text);
         std::fflush(stdout);
-        fmt::print(stderr, "WARNING: {} events are lost here\n", lost);
+    }
+    void note(std::string_view text) const {
+        std::fflush(stdout);
+        fmt::print(stderr, "{}\n", text);
+    }
+    /// Events are missing here: told where the events are, and on stderr.
+    void gap(const Response& r) {
+        record(fmt::format("    [GAP] lost={} seq={}", r.count, r.first),
+               fmt::format("{{\"type\":\"gap\",\"lost\":{},\"seq\":{}}}", r.count, r.first));
+        note(
+            fmt::format("WARNING: {} events are lost here; a larger --buffer-size may help. What "
+                        "the table holds follows.",
+                        r.count));
+    }
+    void synced(const Response& r) {
+        record(fmt::format(" [SYNCED] entries={}", r.count),
+               fmt::format("{{\"type\":\"synced\",\"entries\":{}}}", r.count));
     }
     void data(const std::string& json) const {
         switch (arguments_.request.command) {
             case Command::Count:
                 print(fmt::format("{}\n", nlohmann::json::parse(json).at("count").dump()));
+                break;
+            case Command::Sysctl:
+                print(arguments_.json ? json + "\n" : dp::show_sysctls(json));
                 break;
             case Command::Drops:
                 print(arguments_.json ? json + "\n" : dp::show_drops(json, arguments_.all));
@@ -71,15 +89,43 @@ public:
         if (xml() && begun_) print(dp::kXmlTail);
         if (std::fflush(stdout) != 0) throw std::runtime_error{"cannot write to stdout"};
     }
-    [[nodiscard]] std::uint64_t lines() const noexcept { return lines_; }
+    [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
 
 private:
-    [[nodiscard]] bool xml() const noexcept {
-        return arguments_.request.output.format == dp::Format::Xml;
+    [[nodiscard]] bool xml() const noexcept { return format() == dp::Format::Xml; }
+    [[nodiscard]] dp::Format format() const noexcept { return arguments_.request.output.format; }
+    /// Lines, but for those that only show again what there is.
+    void count_events(std::string_view text) {
+        const std::string_view again = format() == dp::Format::Json  ? R"({"type":"sync")"
+                                       : format() == dp::Format::Xml ? R"(<flow type="sync")"
+                                                                     : "   [SYNC] ";
+        while (!text.empty()) {
+            if (!text.starts_with(again)) ++events_;
+            text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+        }
+    }
+    /// A line that is no entry, in the way of the format.
+    void record(const std::string& line, const std::string& json) {
+        if (xml() && !begun_) print(dp::kXmlHead);
+        begun_ = true;
+        switch (format()) {
+            case dp::Format::Json:
+                print(json + "\n");
+                break;
+            case dp::Format::Xml:
+                print("<!-- " + line.substr(line.find('[')) + " -->\n");
+                break;
+            case dp::Format::Save:
+                print("# " + line.substr(line.find('[')) + "\n");
+                break;
+            case dp::Format::Line:
+                print(line + "\n");
+                break;
+        }
     }
 
     const dp::Arguments& arguments_;
-    std::uint64_t lines_ = 0;
+    std::uint64_t events_ = 0;
     bool begun_ = false;
 };
 
@@ -92,6 +138,13 @@ int conclude(const dp::Request& request, std::uint64_t count) {
             tell(fmt::format("{} {} have been shown.", count,
                              expect ? "expectations" : "flow entries"));
             return request.command == Command::Get && count == 0 ? 1 : 0;
+        case Command::Create:
+            tell(fmt::format("{} flow entries have been {}.", count,
+                             request.keep_existing ? "added" : "created"));
+            return 0;
+        case Command::Update:
+            tell(fmt::format("{} flow entries have been updated.", count));
+            return count == 0 ? 1 : 0;
         case Command::Delete:
             tell(fmt::format("{} flow entries have been deleted.", count));
             return count == 0 ? 1 : 0;
@@ -112,6 +165,9 @@ int conclude(const dp::Request& request, std::uint64_t count) {
 int serve(const dp::Arguments& arguments) {
     dp::Client client{arguments.socket};
     client.send(arguments.request);
+    if (arguments.request.buffer != 0)
+        fmt::print(stderr, "NOTICE: Event buffer size has been set to {} bytes.\n",
+                   arguments.request.buffer);
     Printer printer{arguments};
     while (interrupted == 0) {
         const auto response = client.receive(kPatience);
@@ -120,8 +176,14 @@ int serve(const dp::Arguments& arguments) {
             case Response::Kind::Text:
                 printer.text(response->text);
                 break;
+            case Response::Kind::Note:
+                printer.note(response->text);
+                break;
             case Response::Kind::Gap:
-                printer.gap(response->count);
+                printer.gap(*response);
+                break;
+            case Response::Kind::Synced:
+                printer.synced(*response);
                 break;
             case Response::Kind::Data:
                 printer.data(response->text);
@@ -137,8 +199,50 @@ int serve(const dp::Arguments& arguments) {
     }
     printer.end();
     if (arguments.request.command == Command::Events)
-        return conclude(arguments.request, printer.lines());
+        return conclude(arguments.request, printer.events());
     return 1;
+}
+
+/// -R: puts the requests of a file to the daemon, some ahead of the answers. The first that fails
+/// ends it, as in conntrack -R.
+int load(const dp::Arguments& arguments, const std::vector<dp::LoadLine>& lines) {
+    constexpr std::size_t kAhead = 64;
+    dp::Client client{arguments.socket};
+    std::size_t sent = 0;
+    for (std::size_t done = 0; done < lines.size();) {
+        for (; sent < lines.size() && sent < done + kAhead; ++sent)
+            client.send(lines[sent].request);
+        const auto response = client.receive(kPatience);
+        if (interrupted != 0) return 1;
+        if (!response) continue;
+        switch (response->kind) {
+            case Response::Kind::Text:
+                print(response->text);
+                break;
+            case Response::Kind::Note:
+                fmt::print(stderr, "{}\n", response->text);
+                break;
+            case Response::Kind::Error:
+                tell(fmt::format("{}:{}: Operation failed: {}", arguments.load_file,
+                                 lines[done].line, response->text));
+                return response->code;
+            case Response::Kind::Done:
+                if (lines[done].request.command == Command::Flush)
+                    static_cast<void>(conclude(lines[done].request, response->count));
+                ++done;
+                break;
+            default:
+                break;
+        }
+    }
+    return 0;
+}
+
+int load_file(const dp::Arguments& arguments, std::vector<std::string>& warnings) {
+    if (arguments.load_file == "-") return load(arguments, dp::parse_load(std::cin, "-", warnings));
+    std::ifstream in{arguments.load_file};
+    if (!in) throw dp::BadParameter{"Failed to open file " + arguments.load_file + " for reading"};
+    return load(arguments, dp::parse_load(in, arguments.load_file, warnings));
 }
 
 void catch_signals() {
@@ -172,6 +276,7 @@ int run(int argc, char** argv) {
             break;
     }
     catch_signals();
+    if (!arguments.load_file.empty()) return load_file(arguments, warnings);
     return serve(arguments);
 }
 

@@ -10,6 +10,10 @@ Commands, as conntrack(8) has them:
   -L, --dump [TABLE]      list connections
   -G, --get               show the connection that -p, -s, -d and the ports name
   -D, --delete            delete the connections that match
+  -I, --create            make an entry; -A, --add: unless it is there already
+  -U, --update            change -t, -u, -m, --state or labels of those that match
+  -R, --load-file FILE    do what a file says, a line of -I, -A, -U, -D or -F each: what
+                          -o save has written; `-': standard input
   -E, --event [TABLE]     show events until interrupted
   -F, --flush [TABLE]     delete all
   -C, --count [TABLE]     show how many there are
@@ -20,6 +24,8 @@ Tables: conntrack (default), expect, dying, unconfirmed
 
 Sluice's own:
   stats                   what the workers and ports have done
+  get [NAME]              settings, by the names that sysctl(8) knows them by
+  set NAME VALUE          change one while the daemon runs
   drops [--all]           dropped packets by reason
   ping                    succeed if the daemon answers
 
@@ -38,16 +44,29 @@ Filters:
   -g, --dst-nat [ADDRESS[:PORT]]           translated destination
   -j, --any-nat [ADDRESS[:PORT]]           either
   -w, --zone ZONE, --orig-zone ZONE, --reply-zone ZONE
-  -i, --id ID                              -D: only the connection with this id
+  -l, --label NAME[,NAME]                  with these labels, of /etc/xtables/connlabel.conf
+  -i, --id ID                              -D, -U: only the connection with this id
   -t, --timeout SECONDS                    -D: only those with this time left
   after -p tcp, udp, udplite, sctp, dccp:
       --sport, --orig-port-src PORT        --dport, --orig-port-dst PORT
       --reply-port-src PORT                --reply-port-dst PORT
   after -p tcp, sctp:       --state STATE
   after -p icmp, icmpv6:    --icmp-type N --icmp-code N --icmp-id N (--icmpv6-...)
+  after -p sctp:            --orig-vtag TAG --reply-vtag TAG   -I only
   after -p gre:             --srckey KEY --dstkey KEY --reply-key-src KEY --reply-key-dst KEY
 
+Making and changing (-I, -A, -U), where the filters above are the entry:
+  -t, --timeout SECONDS                    must be given with -I and -A
+  -u, --status NAME[,NAME]                 SEEN_REPLY, ASSURED, FIXED_TIMEOUT; only set, never
+                                           cleared
+  -m, --mark VALUE[/MASK]                  -U: the bits of MASK only
+  -n ADDRESS[:PORT], -g ADDRESS[:PORT]     translate the source, the destination
+      --state STATE                        must be given with -I for TCP and SCTP
+      --label-add NAME[,NAME], --label-del [NAME[,NAME]]   -U
+
 Output:
+  -z, --zero                  -L: set the counters to 0 while listing
+  -b, --buffer-size BYTES     -E: for a slow reader, up to 64 MiB
   -e, --event-mask ALL|NEW|UPDATES|DESTROY[,...]   -E: these events only
   -o, --output FORMAT[,...]   extended, id, timestamp (-E), ktimestamp, labels; xml; save; json
       --socket PATH           the daemon's socket (/run/sluice.sock)

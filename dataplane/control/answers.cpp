@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/control/answers.hpp"
 
+#include "dataplane/control/sysctl.hpp"
+
 #include <nlohmann/json.hpp>
 
 namespace dp {
@@ -68,6 +70,24 @@ std::string stats_json(const ServerContext& context) {
     table.update(to_json(ct.counters()));
     const std::string daemon = context.hooks.stats_json ? context.hooks.stats_json() : "{}";
     return "{\"conntrack\":" + table.dump() + ",\"daemon\":" + daemon + "}";
+}
+
+std::string sysctl_json(const ServerContext& context, std::string_view name,
+                        std::optional<std::uint64_t> value) {
+    ordered_json out = ordered_json::object();
+    const auto show = [&](const Sysctl& s) { out[std::string{s.name}] = s.read(context.ct); };
+    if (!name.empty()) {
+        const Sysctl& s = find_sysctl(name);
+        if (value) {
+            set_sysctl(context.ct, s, *value);
+            if (context.hooks.settings_changed) context.hooks.settings_changed();
+        }
+        show(s);
+        return out.dump();
+    }
+    if (value) throw BadParameter{"which setting?"};
+    for (const Sysctl& s : sysctls()) show(s);
+    return out.dump();
 }
 
 std::string version_json() {

@@ -16,6 +16,10 @@ namespace dp {
 [[nodiscard]] std::string drops_json(const ServerContext& context);
 /// `conntrack`: the table's size, memory and counters; `daemon`: what the hook tells.
 [[nodiscard]] std::string stats_json(const ServerContext& context);
+/// Settings with their values: the one called `name`, set to `value` before if there is one; or all
+/// of them. Throws BadParameter.
+[[nodiscard]] std::string sysctl_json(const ServerContext& context, std::string_view name,
+                                      std::optional<std::uint64_t> value);
 [[nodiscard]] std::string version_json();
 
 }  // namespace dp

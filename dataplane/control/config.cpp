@@ -148,6 +148,7 @@ Config parse_config(std::string_view text, std::string_view file, const Machine&
     read_dataplane(root, machine, config);
     read_ports(root, config);
     read_conntrack(root, machine, config);
+    read_tracking(root, config);
     read_rules(root, config);
     read_routes(root, config);
     read_neighbours(root, config);

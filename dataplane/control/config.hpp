@@ -9,6 +9,7 @@
 #pragma once
 
 #include "ct/conn/settings.hpp"
+#include "ct/conntrack.hpp"
 #include "ct/wire/packet.hpp"
 #include "ct/wire/tuple.hpp"
 #include "nat/rule.hpp"
@@ -101,6 +102,12 @@ struct NeighbourConfig {
     int line = 0;
 };
 
+/// [[timeout_policy]]: time-outs of the connections that a rule gives them to.
+struct TimeoutPolicy {
+    std::string name;
+    ct::Timeouts timeouts;
+};
+
 /// [forward]: limits on the ICMP errors and RSTs that Sluice itself sends, for each worker
 /// (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).
 struct ForwardConfig {
@@ -126,7 +133,10 @@ struct Config {
     DataplaneConfig dataplane;
     std::vector<PortConfig> ports;  ///< indexed by ct::PortId
     ct::Settings conntrack;
-    std::vector<nat::Rule> rules;  ///< in the file's order, all chains
+    bool labels = false;                  ///< every connection has room for labels
+    std::vector<nat::ZonePolicy> zones;   ///< those with a policy of their own
+    std::vector<TimeoutPolicy> policies;  ///< [[timeout_policy]], in the file's order
+    std::vector<nat::Rule> rules;         ///< in the file's order, all chains
     /// What happens to a packet that no filter rule decides: Accept or Drop.
     nat::Action filter_policy = nat::Action::Accept;
     std::vector<RouteConfig> routes;
@@ -184,6 +194,9 @@ inline constexpr std::uint64_t kBytesPerEntry = 256;
 /// Reads a configuration out of `text`; `file` is its name in messages. Throws ConfigError.
 [[nodiscard]] Config parse_config(std::string_view text, std::string_view file,
                                   const Machine& machine = Machine::here());
+
+/// What the table is to be made for, as the rules need it.
+[[nodiscard]] ct::Features features_of(const Config& config);
 
 /// What the configuration says after defaults and compilation, a line a thing, for the log.
 [[nodiscard]] std::string describe(const Config& config);

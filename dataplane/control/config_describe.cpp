@@ -86,10 +86,10 @@ std::string describe(const Config& config) {
                    config.file, d.mode == Mode::Wire ? "wire" : "router", workers_text(d), d.burst,
                    name_of(d.huge_pages));
     for (const PortConfig& port : config.ports) describe_port(out, config, port);
-    fmt::format_to(to, "conntrack: max {}, buckets {}, overflow {}", c.max,
+    fmt::format_to(to, "conntrack: max {}, buckets {}, overflow {}", c.max.get(),
                    number_or_auto(c.buckets), name_of(c.overflow));
     if (c.overflow == ct::Overflow::EmbryonicOldest)
-        fmt::format_to(to, ", embryonic up to {} %", c.embryonic_percent);
+        fmt::format_to(to, ", embryonic up to {} %", c.embryonic_percent.get());
     out += '\n';
     fmt::format_to(to, "rules: {}, filter policy {}\n", config.rules.size(),
                    config.filter_policy == nat::Action::Drop ? "drop" : "accept");

@@ -19,9 +19,15 @@ void read_dataplane(Section& root, const Machine& machine, Config& config);
 void read_conntrack(Section& root, const Machine& machine, Config& config);
 void read_services(Section& root, Config& config);  ///< [forward], [log], [control]
 void read_ports(Section& root, Config& config);
-void read_rules(Section& root, Config& config);  ///< [[rule]], [filter]
+void read_tracking(Section& root, Config& config);  ///< [[zone]], [[timeout_policy]]
+void read_rules(Section& root, Config& config);     ///< [[rule]], [filter]
 void read_routes(Section& root, Config& config);
 void read_neighbours(Section& root, Config& config);
+
+/// The keys of [[rule]] that go with actions track, zone and those that mark.
+void read_track_options(Section& section, const Config& config, nat::Rule& rule);
+/// The keys of [[rule]] that ask for something of the connection, or for the packet's mark.
+void read_conn_match(Section& section, nat::ConnMatch& out);
 
 /// The id of the port that `name` names. Reports a name that no port has, and gives kNoPort.
 [[nodiscard]] ct::PortId resolve_port(Section& section, const Config& config, const Text& name);

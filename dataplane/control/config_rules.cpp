@@ -23,12 +23,17 @@ using nat::Action;
 
 constexpr std::array<Word<nat::Chain>, 3> kChains{
     {{"raw", nat::Chain::Raw}, {"filter", nat::Chain::Filter}, {"nat", nat::Chain::Nat}}};
-constexpr std::array<Word<Action>, 10> kActions{{{"accept", Action::Accept},
+constexpr std::array<Word<Action>, 15> kActions{{{"accept", Action::Accept},
                                                  {"drop", Action::Drop},
                                                  {"reject", Action::Reject},
                                                  {"notrack", Action::Notrack},
                                                  {"zone", Action::Zone},
+                                                 {"track", Action::Track},
                                                  {"mark", Action::Mark},
+                                                 {"packet-mark", Action::PacketMark},
+                                                 {"save-mark", Action::SaveMark},
+                                                 {"restore-mark", Action::RestoreMark},
+                                                 {"label", Action::Label},
                                                  {"snat", Action::Snat},
                                                  {"masquerade", Action::Masquerade},
                                                  {"dnat", Action::Dnat},
@@ -270,6 +275,8 @@ void read_common(Section& section, const Config& config, nat::Rule& rule) {
             section.problem("value", fmt::format("{} is no value", in_quotes(value->value)),
                             "write a number of 32 bits, like 1 or \"0x1\"");
     }
+    read_track_options(section, config, rule);
+    read_conn_match(section, rule.match.conn);
     read_target(section, rule.target);
 }
 
@@ -281,8 +288,9 @@ bool of_one_family(const nat::Rule& rule) {
                                                             : ct::Family::None;
     bool ipv4 = false;
     bool ipv6 = false;
-    for (const ct::Family f :
-         {m.family, m.src.family, m.dst.family, by_proto, rule.target.family}) {
+    for (const ct::Family f : {m.family, m.src.family, m.dst.family, by_proto, rule.target.family,
+                               m.conn.orig_src.family, m.conn.orig_dst.family,
+                               m.conn.reply_src.family, m.conn.reply_dst.family}) {
         ipv4 = ipv4 || f == ct::Family::Ipv4;
         ipv6 = ipv6 || f == ct::Family::Ipv6;
     }

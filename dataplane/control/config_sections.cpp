@@ -4,6 +4,7 @@
 #include "ct/base/time.hpp"
 #include "dataplane/control/config_parts.hpp"
 #include "dataplane/control/notation.hpp"
+#include "dataplane/control/sysctl.hpp"
 #include "dataplane/control/units.hpp"
 
 #include <fmt/format.h>
@@ -90,56 +91,28 @@ void check_memory(Section& section, std::string_view key, std::uint64_t needed,
                     "write a smaller number, or add memory");
 }
 
-struct TimeoutKey {
-    std::string_view name;
-    std::uint32_t* seconds;
-};
-
-/// Every key of [conntrack.timeouts]: the sysctl without `nf_conntrack_` and `_timeout`.
-std::vector<TimeoutKey> timeout_keys(ct::Timeouts& t) {
-    using enum ct::TcpState;
-    using Sctp = ct::SctpState;
-    const auto tcp = [&](ct::TcpState s) { return &t.tcp[ct::index_of(s)]; };
-    const auto sctp = [&](Sctp s) { return &t.sctp[ct::index_of(s)]; };
-    return {
-        {"tcp_syn_sent", tcp(SynSent)},
-        {"tcp_syn_recv", tcp(SynRecv)},
-        {"tcp_established", tcp(Established)},
-        {"tcp_fin_wait", tcp(FinWait)},
-        {"tcp_close_wait", tcp(CloseWait)},
-        {"tcp_last_ack", tcp(LastAck)},
-        {"tcp_time_wait", tcp(TimeWait)},
-        {"tcp_close", tcp(Close)},
-        {"tcp_syn_sent2", tcp(SynSent2)},
-        {"tcp_max_retrans", &t.tcp_max_retrans},
-        {"tcp_unacknowledged", &t.tcp_unacknowledged},
-        {"udp", &t.udp},
-        {"udp_stream", &t.udp_stream},
-        {"icmp", &t.icmp},
-        {"icmpv6", &t.icmpv6},
-        {"gre", &t.gre},
-        {"gre_stream", &t.gre_stream},
-        {"sctp_closed", sctp(Sctp::Closed)},
-        {"sctp_cookie_wait", sctp(Sctp::CookieWait)},
-        {"sctp_cookie_echoed", sctp(Sctp::CookieEchoed)},
-        {"sctp_established", sctp(Sctp::Established)},
-        {"sctp_shutdown_sent", sctp(Sctp::ShutdownSent)},
-        {"sctp_shutdown_recd", sctp(Sctp::ShutdownRecd)},
-        {"sctp_shutdown_ack_sent", sctp(Sctp::ShutdownAckSent)},
-        {"sctp_heartbeat_sent", sctp(Sctp::HeartbeatSent)},
-        {"generic", &t.generic},
-        {"fragment", &t.fragment},
-        {"fragment6", &t.fragment6},
-    };
+/// A sysctl of seconds, from [conntrack] or [conntrack.timeouts].
+void read_seconds(Section& section, std::string_view key, const Sysctl& sysctl, ct::Settings& out) {
+    if (const auto seconds = section.duration(key, {sysctl.least, sysctl.most}))
+        sysctl.write(out, *seconds);
 }
 
-void read_timeouts(Section& conntrack, ct::Timeouts& timeouts) {
+/// The keys of [conntrack.timeouts]: the sysctl without `nf_conntrack_` and `_timeout`. What
+/// [conntrack] has given under its full name is not to be given again.
+void read_timeouts(Section& conntrack, ct::Settings& out) {
     auto section = conntrack.section("timeouts");
     if (!section) return;
-    for (const TimeoutKey& key : timeout_keys(timeouts)) {
-        const auto seconds = section->duration(key.name, {1, ct::kMaxTimeoutSeconds});
-        if (seconds) *key.seconds = static_cast<std::uint32_t>(*seconds);
+    for (const Sysctl& sysctl : sysctls()) {
+        if (sysctl.timeout.empty()) continue;
+        if (section->has(sysctl.timeout) && conntrack.has(sysctl.key))
+            section->problem(
+                sysctl.timeout,
+                fmt::format("'{}' is set as '{}' in [conntrack], too", sysctl.timeout, sysctl.key),
+                "set it once");
+        read_seconds(*section, sysctl.timeout, sysctl, out);
     }
+    if (const auto seconds = section->duration("fragment", {1, ct::kMaxTimeoutSeconds}))
+        out.timeouts.fragment = static_cast<std::uint32_t>(*seconds);
     section->finish();
 }
 
@@ -153,6 +126,32 @@ void read_log_invalid(Section& section, ct::Settings& out) {
     else
         section.problem("log_invalid", fmt::format("'log_invalid' is {}", in_quotes(text->value)),
                         "write a protocol's name or number, 0 for none or 255 for all");
+}
+
+/// Every sysctl that is a key of [conntrack].
+void read_sysctls(Section& section, ct::Settings& out) {
+    for (const Sysctl& sysctl : sysctls()) {
+        if (sysctl.key.empty()) continue;
+        switch (sysctl.kind) {
+            case Sysctl::Kind::Flag: {
+                bool on = false;
+                if (!section.has(sysctl.key)) break;
+                section.flag(sysctl.key, on);
+                sysctl.write(out, on ? 1 : 0);
+                break;
+            }
+            case Sysctl::Kind::Number:
+                if (const auto n = section.count(sysctl.key, {sysctl.least, sysctl.most}))
+                    sysctl.write(out, *n);
+                break;
+            case Sysctl::Kind::Protocol:
+                read_log_invalid(section, out);
+                break;
+            case Sysctl::Kind::Seconds:
+                read_seconds(section, sysctl.key, sysctl, out);
+                break;
+        }
+    }
 }
 
 void read_control(Section& root, ControlConfig& out) {
@@ -224,22 +223,27 @@ void read_conntrack(Section& root, const Machine& machine, Config& config) {
                      "the default 'max' of [conntrack]");
         return;
     }
-    section->count("max", out.max, {1, kMostEntries});
-    check_memory(*section, "max", out.max * kBytesPerEntry, machine,
-                 fmt::format("{} bytes an entry", kBytesPerEntry));
-    section->count_or_auto("buckets", out.buckets, {1, 1ULL << 31});
-    section->choice("overflow", out.overflow, kOverflows);
-    section->count("embryonic_percent", out.embryonic_percent, {1, 100});
-    section->flag("checksum", out.checksum);
-    section->flag("acct", out.acct);
-    section->flag("timestamp", out.timestamp);
-    section->count("events", out.events, {0, 2});
-    read_log_invalid(*section, out);
-    section->flag("tcp_loose", out.tcp_loose);
-    section->flag("tcp_be_liberal", out.tcp_be_liberal);
-    section->flag("tcp_ignore_invalid_rst", out.tcp_ignore_invalid_rst);
-    section->count("tcp_max_retrans", out.tcp_max_retrans, {0, 255});
-    read_timeouts(*section, out.timeouts);
+    if (const auto max = section->count("max", {1, kMostEntries}))
+        out.max = static_cast<std::uint32_t>(*max);
+    section->count("capacity", out.capacity, {1, kMostEntries});
+    if (out.capacity != 0 && out.capacity < out.max)
+        section->problem(
+            "capacity",
+            fmt::format("'capacity' ({}) is smaller than 'max' ({})", out.capacity, out.max.get()),
+            "write what 'max' may be raised to while the daemon runs, or leave it out");
+    check_memory(*section, out.capacity != 0 ? "capacity" : "max", out.entries() * kBytesPerEntry,
+                 machine, fmt::format("{} bytes an entry", kBytesPerEntry));
+    std::uint32_t buckets = 0;
+    section->count_or_auto("buckets", buckets, {1, 1ULL << 31});
+    out.buckets = buckets;
+    ct::Overflow overflow = out.overflow;
+    section->choice("overflow", overflow, kOverflows);
+    out.overflow = overflow;
+    if (const auto percent = section->count("embryonic_percent", {1, 100}))
+        out.embryonic_percent = static_cast<std::uint32_t>(*percent);
+    read_sysctls(*section, out);
+    section->flag("labels", config.labels);
+    read_timeouts(*section, out);
     section->finish();
 }
 

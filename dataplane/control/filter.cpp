@@ -90,6 +90,8 @@ bool Filter::matches(const ct::Snapshot& c) const noexcept {
     if (family != ct::Family::None && family != c.original.family) return false;
     if ((c.status & status_set) != status_set || (c.status & status_clear) != 0) return false;
     if ((c.mark & mark_mask) != mark) return false;
+    for (std::size_t i = 0; i < labels.size(); ++i)
+        if ((c.labels[i] & labels[i]) != labels[i]) return false;
     return agrees(protocol, c.original.proto) && agrees(state, c.state) &&
            agrees(orig_src, c.original.family, c.original.src) &&
            agrees(orig_dst, c.original.family, c.original.dst) &&
@@ -139,7 +141,9 @@ NatMatch parse_nat_match(std::string_view text) {
     NatMatch out{address->family, address->addr, {}};
     if (port.empty()) return out;
     const auto number = port.starts_with(':') ? parse_number(port.substr(1)) : std::nullopt;
-    if (!number || *number > 0xffff) bad_address(text);
+    if (!number || *number > 0xffff)
+        throw BadParameter{"Invalid port `" + std::string{port.substr(port.starts_with(':'))} +
+                           "'"};
     out.port = static_cast<std::uint16_t>(*number);
     return out;
 }

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -71,6 +72,7 @@ struct Filter {
     std::optional<NatMatch> any_nat;  ///< source or destination
     std::optional<std::uint32_t> timeout_s;
     std::optional<std::uint32_t> id;
+    std::array<std::uint64_t, 2> labels{};  ///< labels that must be set
 
     [[nodiscard]] bool matches(const ct::Snapshot& conn) const noexcept;
     friend bool operator==(const Filter&, const Filter&) noexcept = default;

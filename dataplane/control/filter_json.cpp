@@ -103,6 +103,11 @@ bool read_special(const std::string& key, const json& value, Filter& out) {
         out.status_set = number_of<std::uint16_t>(key, value);
     } else if (key == "status_clear") {
         out.status_clear = number_of<std::uint16_t>(key, value);
+    } else if (key == "labels") {
+        if (!value.is_array() || value.size() != out.labels.size())
+            bad(key, "must be a list of two numbers");
+        for (std::size_t i = 0; i < out.labels.size(); ++i)
+            out.labels[i] = number_of<std::uint64_t>(key, value[i]);
     } else {
         return false;
     }
@@ -118,6 +123,7 @@ json to_json(const Filter& filter) {
         out["mark"] = std::to_string(filter.mark) + "/" + std::to_string(filter.mark_mask);
     if (filter.status_set != 0) out["status_set"] = filter.status_set;
     if (filter.status_clear != 0) out["status_clear"] = filter.status_clear;
+    if ((filter.labels[0] | filter.labels[1]) != 0) out["labels"] = filter.labels;
     for_each_optional(filter, [&](const char* key, const auto& value) { write(out, key, value); });
     return out;
 }

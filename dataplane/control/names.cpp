@@ -45,6 +45,13 @@ bool same_word(std::string_view a, std::string_view b) noexcept {
                       [](char x, char y) { return lower(x) == lower(y); });
 }
 
+bool is_label_name(std::string_view name) noexcept {
+    return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+        return c > ' ' && c < 0x7f &&
+               std::string_view{"<>&,\"\\"}.find(c) == std::string_view::npos;
+    });
+}
+
 std::string_view listed_protocol_name(std::uint8_t protocol) noexcept {
     for (const ProtocolName& p : kListed)
         if (p.number == protocol) return p.name;
@@ -83,6 +90,9 @@ std::optional<std::uint8_t> find_state(std::uint8_t protocol, std::string_view n
     const std::size_t count = protocol == ct::ipproto::kTcp    ? ct::kTcpStates
                               : protocol == ct::ipproto::kSctp ? ct::kSctpStates
                                                                : 0;
+    // The slot was LISTEN's once, and conntrack(8) still takes that for its name.
+    if (protocol == ct::ipproto::kTcp && name == "LISTEN")
+        return static_cast<std::uint8_t>(ct::TcpState::SynSent2);
     for (std::size_t i = 0; i < count; ++i) {
         const auto state = static_cast<std::uint8_t>(i);
         if (ct::proto::state_name(protocol, state) == name) return state;

@@ -76,6 +76,9 @@ inline constexpr std::array kStatusNames{
 /// The bit that is called `name`, in any case; 0 if there is none.
 [[nodiscard]] std::uint16_t find_status(std::string_view name) noexcept;
 
+/// True if `name` can be a label's: what every format shows as it is.
+[[nodiscard]] bool is_label_name(std::string_view name) noexcept;
+
 /// True if the two are the same but for the case of ASCII letters.
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b) noexcept;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/control/protocol.hpp"
 
+#include "dataplane/control/entry_json.hpp"
 #include "dataplane/control/names.hpp"
 
 #include <nlohmann/json.hpp>
@@ -19,10 +20,13 @@ constexpr std::array kCommands{
     std::pair{Command::List,     std::string_view{"list"}},
     std::pair{Command::Get,      std::string_view{"get"}},
     std::pair{Command::Delete,   std::string_view{"delete"}},
+    std::pair{Command::Create,   std::string_view{"create"}},
+    std::pair{Command::Update,   std::string_view{"update"}},
     std::pair{Command::Flush,    std::string_view{"flush"}},
     std::pair{Command::Count,    std::string_view{"count"}},
     std::pair{Command::Counters, std::string_view{"counters"}},
     std::pair{Command::Events,   std::string_view{"events"}},
+    std::pair{Command::Sysctl,   std::string_view{"sysctl"}},
     std::pair{Command::Drops,    std::string_view{"drops"}},
     std::pair{Command::Stats,    std::string_view{"stats"}},
     std::pair{Command::Version,  std::string_view{"version"}},
@@ -66,6 +70,10 @@ RenderOptions output_from_json(const json& object) {
             out.format = named(kFormats, value, "format");
             continue;
         }
+        if (key == "label_names") {
+            out.label_names = label_names_from_json(value);
+            continue;
+        }
         if (!value.is_boolean()) throw BadParameter{"output: flags must be true or false"};
         const bool on = value.get<bool>();
         if (key == "extended")
@@ -84,13 +92,14 @@ RenderOptions output_from_json(const json& object) {
     return out;
 }
 
-json to_json(const RenderOptions& o) {
+json output_json(const RenderOptions& o) {
     json out = {{"format", name_in(kFormats, o.format)}};
     if (o.extended) out["extended"] = true;
     if (o.id) out["id"] = true;
     if (o.timestamp) out["timestamp"] = true;
     if (o.ktimestamp) out["ktimestamp"] = true;
     if (o.labels) out["labels"] = true;
+    if (o.label_names) out["label_names"] = to_json(*o.label_names);
     return out;
 }
 
@@ -147,6 +156,41 @@ std::optional<Table> find_table(std::string_view name) noexcept {
     return {};
 }
 
+namespace {
+
+/// `value` as a number from 0 to `most`.
+std::uint64_t number_up_to(const std::string& key, const json& value, std::uint64_t most) {
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > most)
+        throw BadParameter{key + ": must be 0 to " + std::to_string(most)};
+    return value.get<std::uint64_t>();
+}
+
+void read_scalar(const std::string& key, const json& value, Request& out) {
+    constexpr std::size_t kLongestName = 64;
+    if (key == "events") {
+        out.events = static_cast<std::uint8_t>(number_up_to(key, value, kEventAll));
+    } else if (key == "buffer") {
+        out.buffer = static_cast<std::uint32_t>(number_up_to(key, value, kMaxEventBuffer));
+    } else if (key == "value") {
+        out.value = number_up_to(key, value, ~std::uint64_t{0});
+    } else if (key == "name") {
+        if (!value.is_string() || value.get_ref<const std::string&>().size() > kLongestName)
+            throw BadParameter{"name: must be a short string"};
+        out.name = value.get<std::string>();
+    } else if (key == "zero") {
+        if (!value.is_boolean()) throw BadParameter{"zero: must be true or false"};
+        out.zero = value.get<bool>();
+    } else if (key == "existing") {
+        if (value != "keep" && value != "refuse")
+            throw BadParameter{"existing: must be \"keep\" or \"refuse\""};
+        out.keep_existing = value == "keep";
+    } else {
+        throw BadParameter{"the request has an unknown key"};
+    }
+}
+
+}  // namespace
+
 Request parse_request(std::string_view line) {
     const json object = parse_object(line);
     Request out;
@@ -164,12 +208,12 @@ Request parse_request(std::string_view line) {
             out.filter = filter_from_json(value);
         } else if (key == "output") {
             out.output = output_from_json(value);
-        } else if (key == "events") {
-            if (!value.is_number_unsigned() || value.get<std::uint64_t>() > kEventAll)
-                throw BadParameter{"events: must be 0 to " + std::to_string(kEventAll)};
-            out.events = value.get<std::uint8_t>();
+        } else if (key == "entry") {
+            out.entry = injection_from_json(value);
+        } else if (key == "change") {
+            out.change = change_from_json(value);
         } else {
-            throw BadParameter{"the request has an unknown key"};
+            read_scalar(key, value, out);
         }
     }
     if (!has_version) throw BadParameter{"the request is not of protocol version 1"};
@@ -178,9 +222,16 @@ Request parse_request(std::string_view line) {
 }
 
 std::string to_line(const Request& r) {
-    const json object = {{"v", kProtocolVersion},       {"cmd", name_of(r.command)},
-                         {"table", name_of(r.table)},   {"filter", to_json(r.filter)},
-                         {"output", to_json(r.output)}, {"events", r.events}};
+    json object = {{"v", kProtocolVersion},           {"cmd", name_of(r.command)},
+                   {"table", name_of(r.table)},       {"filter", to_json(r.filter)},
+                   {"output", output_json(r.output)}, {"events", r.events}};
+    if (r.buffer != 0) object["buffer"] = r.buffer;
+    if (r.zero) object["zero"] = true;
+    if (r.command == Command::Create) object["entry"] = to_json(r.entry);
+    if (r.keep_existing) object["existing"] = "keep";
+    if (r.command == Command::Update) object["change"] = to_json(r.change);
+    if (!r.name.empty()) object["name"] = r.name;
+    if (r.value) object["value"] = *r.value;
     return object.dump();
 }
 
@@ -217,8 +268,19 @@ void append_text(std::string& out, std::string_view text) {
     out.append("\"}\n");
 }
 
-void append_gap(std::string& out, std::uint64_t lost) {
-    out.append("{\"gap\":").append(std::to_string(lost)).append("}\n");
+void append_note(std::string& out, std::string_view text) {
+    out.append("{\"note\":\"");
+    append_escaped(out, text);
+    out.append("\"}\n");
+}
+
+void append_gap(std::string& out, std::uint64_t lost, std::uint64_t first) {
+    out.append("{\"gap\":").append(std::to_string(lost));
+    out.append(",\"seq\":").append(std::to_string(first)).append("}\n");
+}
+
+void append_synced(std::string& out, std::uint64_t count) {
+    out.append("{\"synced\":").append(std::to_string(count)).append("}\n");
 }
 
 void append_data(std::string& out, std::string_view object) {
@@ -248,6 +310,7 @@ namespace {
 bool parse_text(std::string_view line, std::string& out) {
     constexpr std::string_view kHead = "{\"text\":\"";
     constexpr std::string_view kTail = "\"}";
+    if (line.size() < kHead.size() + kTail.size()) return false;  // they must not overlap
     if (!line.starts_with(kHead) || !line.ends_with(kTail)) return false;
     line.remove_prefix(kHead.size());
     line.remove_suffix(kTail.size());
@@ -282,9 +345,16 @@ Response parse_response(std::string_view line) {
         if (!object.is_object()) throw std::runtime_error{"the daemon's answer is not JSON"};
         if (object.contains("text")) {
             out.text = object.at("text").get<std::string>();
+        } else if (object.contains("note")) {
+            out.kind = Response::Kind::Note;
+            out.text = object.at("note").get<std::string>();
         } else if (object.contains("gap")) {
             out.kind = Response::Kind::Gap;
             out.count = count_of(object.at("gap"));
+            out.first = count_of(object.at("seq"));
+        } else if (object.contains("synced")) {
+            out.kind = Response::Kind::Synced;
+            out.count = count_of(object.at("synced"));
         } else if (object.contains("data")) {
             out.kind = Response::Kind::Data;
             out.text = object.at("data").dump();

@@ -6,23 +6,36 @@
 //   request    {"v":1,"cmd":"list","table":"conntrack","filter":{...},"output":{"id":true}}
 //   responses  {"text":"..."}               text to be printed as it is, at most 64 KiB as it
 //   stands
-//              {"gap":N}                    N events were lost here (events)
+//              {"note":"..."}               a line for standard error: something failed on the way
+//              {"gap":N,"seq":S}            N events were lost here, S to S + N - 1 (events)
+//              {"synced":N}                 the listing that followed a gap ends, after N entries
 //              {"data":{...}}               an object to be shown (stats, drops, version, count)
-//              {"done":true,"count":N}      the end; N entries were shown or deleted
+//              {"done":true,"count":N}      the end; N entries were shown, made, changed or deleted
 //              {"error":"...","code":N}     the end; N is the exit code that it calls for
 //
 //   cmd        needs                        answers
-//   list       table, filter, output        text, done
+//   list       table, filter, output, zero  text, done
 //   get        filter, output               text, done; the filter names a whole tuple
 //   delete     filter, output               text of what was deleted, done
-//   flush      table                        done
+//   create     entry, existing              done; `existing` "keep": what is there is left, count 0
+//   update     filter, change, output       text of what was changed, notes, done
+//   flush      table, filter                done; of the filter the family alone counts
 //   count      table                        data {"count":N}, done
 //   counters   table                        text as `conntrack -S`, done
-//   events     table, filter, output, mask  text and gap until the client leaves; no done
+//   events     table, filter, output,       text, gap and synced until the client leaves; no done
+//              events, buffer
+//   sysctl     name, value                  data {name:value, ...}, done; without a name all of
+//                                           them, with a value that is set before
 //   drops                                   data {reason:count, ...}, done
 //   stats                                   data, done; what the daemon tells of itself
 //   version                                 data {"version":"..."}, done
 //   ping                                    done
+//
+// A client may send some requests before it has read the answers; they come in the same order. It
+// must read them all the same: the daemon does not go on while it cannot send.
+//
+// After a gap, what the table holds is shown again, as entries that are neither new nor changed, up
+// to `synced`; events go on in between. Whatever the client knew and does not see again is gone.
 //
 // The daemon renders the lines of a listing itself: a million entries cost neither it nor the
 // client a JSON object each.
@@ -55,10 +68,13 @@ enum class Command : std::uint8_t {
     List,
     Get,
     Delete,
+    Create,
+    Update,
     Flush,
     Count,
     Counters,
     Events,
+    Sysctl,
     Drops,
     Stats,
     Version,
@@ -78,6 +94,9 @@ inline constexpr std::uint8_t kEventUpdate = 1U << static_cast<unsigned>(ct::Eve
 inline constexpr std::uint8_t kEventDestroy = 1U << static_cast<unsigned>(ct::EventType::Destroy);
 inline constexpr std::uint8_t kEventAll = kEventNew | kEventUpdate | kEventDestroy;
 
+/// The largest Request::buffer, in bytes.
+inline constexpr std::uint32_t kMaxEventBuffer = 64U << 20;
+
 /// One request.
 struct Request {
     Command command = Command::Ping;
@@ -85,6 +104,15 @@ struct Request {
     Filter filter;
     RenderOptions output;             ///< `use`, `now` and the wall clock are the daemon's
     std::uint8_t events = kEventAll;  ///< set of kEvent*
+    /// Bytes of events that the daemon keeps for a slow client, at most kMaxEventBuffer; 0: as it
+    /// likes.
+    std::uint32_t buffer = 0;
+    bool zero = false;                   ///< list: set the counters that are shown to 0
+    ct::Injection entry;                 ///< of create
+    bool keep_existing = false;          ///< create: an entry that is there already is no error
+    ct::Change change;                   ///< of update
+    std::string name;                    ///< of sysctl; empty: all
+    std::optional<std::uint64_t> value;  ///< of sysctl: to be set
 };
 
 /// Reads a request line, without its newline. Throws BadParameter; the line may be anything.
@@ -97,7 +125,9 @@ struct Request {
 
 // Responses, each appended with its newline.
 void append_text(std::string& out, std::string_view text);
-void append_gap(std::string& out, std::uint64_t lost);
+void append_note(std::string& out, std::string_view text);
+void append_gap(std::string& out, std::uint64_t lost, std::uint64_t first);
+void append_synced(std::string& out, std::uint64_t count);
 /// `object` is JSON and has no newline.
 void append_data(std::string& out, std::string_view object);
 void append_done(std::string& out, std::uint64_t count);
@@ -105,11 +135,12 @@ void append_error(std::string& out, std::string_view message, int code);
 
 /// A response as the client sees it.
 struct Response {
-    enum class Kind : std::uint8_t { Text, Gap, Data, Done, Error };
+    enum class Kind : std::uint8_t { Text, Note, Gap, Synced, Data, Done, Error };
 
     Kind kind = Kind::Done;
-    std::string text;         ///< Text: to be printed; Data: the JSON; Error: the message
-    std::uint64_t count = 0;  ///< Done: entries; Gap: events lost
+    std::string text;         ///< Text, Note: to be printed; Data: the JSON; Error: the message
+    std::uint64_t count = 0;  ///< Done, Synced: entries; Gap: events lost
+    std::uint64_t first = 0;  ///< Gap: the number of the first event that was lost
     int code = 0;             ///< Error: exit code
 };
 

@@ -102,6 +102,18 @@ void append_head(EntryText& out, const Shown& s) noexcept {
     }
 }
 
+/// Labels that have no name are left out; with none left, the key stands alone.
+void append_labels(EntryText& out, const Shown& s) noexcept {
+    out.put("labels");
+    char separator = '=';
+    for_each_label(s, [&](std::string_view name) {
+        out.put(separator);
+        out.put(name);
+        separator = ',';
+    });
+    out.put(' ');
+}
+
 /// The line without what an event puts in front, and without its newline.
 void render_line(EntryText& out, const Shown& s) noexcept {
     append_head(out, s);
@@ -117,8 +129,14 @@ void render_line(EntryText& out, const Shown& s) noexcept {
     if (s.mark()) append_field(out, "mark=", s.conn.mark);
     if (s.shared_zone() != 0) append_field(out, "zone=", s.shared_zone());
     if (s.times()) append_times(out, s);
+    if (s.helper()) {
+        out.put("helper=");
+        out.put(ct::helper_name(s.conn.helper));
+        out.put(' ');
+    }
     if (s.listed()) append_field(out, "use=", s.options.use);
     if (s.options.id) append_field(out, "id=", s.conn.id);
+    if (s.options.labels && s.labels()) append_labels(out, s);
     out.trim();
 }
 
@@ -152,10 +170,13 @@ void append(std::string& out, const Shown& s) {
     switch (s.options.format) {
         case Format::Line:
             if (!s.listed()) append_event_head(text, s);
+            if (s.synced) text.put("   [SYNC] ");
             render_line(text, s);
+            append_origin(text, s);
             break;
         case Format::Xml:
             render_xml(text, s);
+            append_origin(text, s);
             break;
         case Format::Save:
             render_save(text, s);
@@ -177,6 +198,16 @@ void append_cpu(EntryText& out, std::uint32_t cpu) noexcept {
 }
 
 }  // namespace
+
+void append_origin(EntryText& out, const Shown& s) noexcept {
+    if (s.event == nullptr || s.event->by == 0) return;
+    out.put(" [USERSPACE] portid=");
+    out.number(s.event->by);
+}
+
+void append_sync(std::string& out, const ct::Snapshot& conn, const RenderOptions& options) {
+    append(out, {conn, options, nullptr, true});
+}
 
 void append_line(std::string& out, const ct::Snapshot& conn, const RenderOptions& options) {
     append(out, {conn, options});

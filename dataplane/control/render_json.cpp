@@ -73,6 +73,7 @@ void event(EntryText& out, const Shown& s) noexcept {
             member(out, "type", "destroy");
             break;
     }
+    member(out, "seq", s.event->number);
     const auto us = static_cast<std::uint64_t>(s.wall_ns(s.event->when)) / 1000;
     out.put("\"time\":");
     out.number(us / 1'000'000);
@@ -88,6 +89,7 @@ void event(EntryText& out, const Shown& s) noexcept {
 void render_json(EntryText& out, const Shown& s) noexcept {
     out.put('{');
     if (!s.listed()) event(out, s);
+    if (s.synced) member(out, "type", "sync");
     member(out, "family", family_name(s.conn.original.family));
     member(out, "proto", listed_protocol_name(s.protocol()));
     member(out, "protonum", s.protocol());
@@ -109,7 +111,18 @@ void render_json(EntryText& out, const Shown& s) noexcept {
         member(out, "start", static_cast<std::uint64_t>(s.start_ns()));
         if (s.conn.stop != 0) member(out, "stop", static_cast<std::uint64_t>(s.end_ns()));
     }
+    if (s.conn.helper != 0) member(out, "helper", ct::helper_name(s.conn.helper));
+    if (s.conn.has_labels()) {
+        out.put("\"labels\":[");
+        for (std::uint64_t i = 0; i < 128; ++i) {
+            if ((s.conn.labels[i / 64] >> i % 64 & 1) == 0) continue;
+            out.number(i);
+            out.put(',');
+        }
+        close(out, ']');
+    }
     member(out, "id", s.conn.id);
+    if (!s.listed() && s.event->by != 0) member(out, "by", s.event->by);
     close(out, '}');
     out.drop_last();  // close() leaves a comma for the next member
 }

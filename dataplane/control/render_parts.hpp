@@ -3,6 +3,7 @@
 // What the formats of render.hpp share.
 #pragma once
 
+#include "ct/conn/helpers.hpp"
 #include "ct/proto/proto.hpp"
 #include "dataplane/control/names.hpp"
 #include "dataplane/control/render.hpp"
@@ -20,6 +21,7 @@ struct Shown {
     const ct::Snapshot& conn;
     const RenderOptions& options;
     const ct::Event* event = nullptr;  ///< null in a listing
+    bool synced = false;               ///< listed again after a gap
 
     [[nodiscard]] bool listed() const noexcept { return event == nullptr; }
     [[nodiscard]] bool destroyed() const noexcept {
@@ -33,7 +35,20 @@ struct Shown {
         return conn.has_timestamp && (listed() || destroyed());
     }
     [[nodiscard]] bool timeout() const noexcept { return !destroyed() || conn.timeout_s != 0; }
-    [[nodiscard]] bool mark() const noexcept { return listed() || conn.mark != 0; }
+    [[nodiscard]] bool mark() const noexcept {
+        return listed() || conn.mark != 0 || (!destroyed() && caused_by(ct::cause::kMark));
+    }
+    /// The last event does not tell these.
+    [[nodiscard]] bool helper() const noexcept { return conn.helper != 0 && !destroyed(); }
+    /// Of the events, the first tells labels, and those that change them.
+    [[nodiscard]] bool labels() const noexcept {
+        const bool told = listed() || event->type == ct::EventType::New ||
+                          (!destroyed() && caused_by(ct::cause::kLabel));
+        return conn.has_labels() && told;
+    }
+    [[nodiscard]] bool caused_by(std::uint16_t cause) const noexcept {
+        return event != nullptr && (event->causes & cause) != 0;
+    }
     [[nodiscard]] bool has(std::uint16_t status) const noexcept {
         return (conn.status & status) != 0;
     }
@@ -68,6 +83,25 @@ struct Shown {
         return age > 0 ? static_cast<std::uint64_t>(age) : 0;
     }
 };
+
+/// Calls `f` with the name of each label of the entry, or its number as text, in ascending order.
+template <class F>
+void for_each_label(const Shown& s, F f) {
+    for (std::size_t i = 0; i < 128; ++i) {
+        if ((s.conn.labels[i / 64] >> i % 64 & 1) == 0) continue;
+        if (s.options.label_names) {
+            if (!(*s.options.label_names)[i].empty())
+                f(std::string_view{(*s.options.label_names)[i]});
+            continue;
+        }
+        Text<4> digits;
+        digits.number(i);
+        f(digits.view());
+    }
+}
+
+/// ` [USERSPACE] portid=N` of an event that a process asked for.
+void append_origin(EntryText& out, const Shown& shown) noexcept;
 
 void render_xml(EntryText& out, const Shown& shown) noexcept;
 void render_save(EntryText& out, const Shown& shown) noexcept;

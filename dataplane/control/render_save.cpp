@@ -77,12 +77,10 @@ void ports(EntryText& out, const Shown& s) noexcept {
 }  // namespace
 
 void render_save(EntryText& out, const Shown& s) noexcept {
-    if (s.destroyed())
-        out.put("-D ");
-    else if (!s.listed() && s.event->type == ct::EventType::Update)
-        out.put("-U ");
-    else
-        out.put("-A ");
+    const bool updated = !s.listed() && s.event->type == ct::EventType::Update;
+    out.put('-');
+    out.put(s.destroyed() ? 'D' : updated ? 'U' : s.options.save_verb);
+    out.put(' ');
     if (s.timeout()) option(out, "-t", s.conn.timeout_s);
     status(out, s);
     if (s.shared_zone() != 0) option(out, "-w", s.shared_zone());
@@ -96,6 +94,10 @@ void render_save(EntryText& out, const Shown& s) noexcept {
         option(out, "-p", name);
     ports(out, s);
     if (!s.state().empty()) option(out, "--state", s.state());
+    if (s.protocol() == ct::ipproto::kSctp && !s.state().empty()) {
+        option(out, "--orig-vtag", s.conn.vtags[ct::index_of(ct::Dir::Original)]);
+        option(out, "--reply-vtag", s.conn.vtags[ct::index_of(ct::Dir::Reply)]);
+    }
     out.trim();
 }
 

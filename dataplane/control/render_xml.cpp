@@ -92,6 +92,11 @@ void independent(EntryText& out, const Shown& s) noexcept {
         element(out, "state", ct::proto::state_name(ct::ipproto::kTcp, s.conn.state));
     if (s.timeout()) element(out, "timeout", s.conn.timeout_s);
     if (s.mark()) element(out, "mark", s.conn.mark);
+    if (s.options.labels && s.labels()) {
+        out.put("<labels>");
+        for_each_label(s, [&](std::string_view name) { element(out, "label", name); });
+        out.put("</labels>");
+    }
     if (s.shared_zone() != 0) element(out, "zone", s.shared_zone());
     if (s.listed()) element(out, "use", s.options.use);
     element(out, "id", s.conn.id);
@@ -137,10 +142,12 @@ void render_xml(EntryText& out, const Shown& s) noexcept {
                 break;
         }
     }
+    if (s.synced) out.put(" type=\"sync\"");
     out.put('>');
     direction(out, s, ct::Dir::Original);
     direction(out, s, ct::Dir::Reply);
     independent(out, s);
+    if (s.helper()) element(out, "helper", ct::helper_name(s.conn.helper));
     if (!s.listed() && s.options.timestamp) when(out, s);
     out.put("</flow>");
 }

@@ -18,9 +18,10 @@ using nat::Action;
 using nat::Chain;
 
 constexpr std::array<std::string_view, 3> kChainNames{"raw", "filter", "nat"};
-constexpr std::array<std::string_view, 10> kActionNames{"accept", "drop",    "reject", "notrack",
-                                                        "zone",   "mark",    "snat",   "masquerade",
-                                                        "dnat",   "redirect"};
+constexpr std::array<std::string_view, 15> kActionNames{
+    "accept", "drop", "reject",      "notrack",   "zone",
+    "track",  "mark", "packet-mark", "save-mark", "restore-mark",
+    "label",  "snat", "masquerade",  "dnat",      "redirect"};
 
 std::string_view name_of(Chain c) {
     return kChainNames[static_cast<std::size_t>(c)];
@@ -36,11 +37,17 @@ std::vector<Chain> chains_of(Action action) {
             return {Chain::Raw, Chain::Filter, Chain::Nat};
         case Action::Drop:
             return {Chain::Raw, Chain::Filter};
+        case Action::PacketMark:
+            return {Chain::Raw, Chain::Filter};
         case Action::Reject:
         case Action::Mark:
+        case Action::SaveMark:
+        case Action::RestoreMark:
+        case Action::Label:
             return {Chain::Filter};
         case Action::Notrack:
         case Action::Zone:
+        case Action::Track:
             return {Chain::Raw};
         default:
             return {Chain::Nat};
@@ -53,6 +60,10 @@ bool is_nat(Action a) {
 }
 bool takes_address(Action a) {
     return a == Action::Snat || a == Action::Dnat;
+}
+
+bool takes_value(Action a) {
+    return a == Action::Mark || a == Action::PacketMark || a == Action::Label || a == Action::Zone;
 }
 
 void never_matches(Section& section, std::string_view key, std::string why, std::string remedy) {
@@ -73,7 +84,10 @@ bool check_chain(Section& section, const nat::Rule& rule) {
 /// Conditions that have no meaning yet, or none any more, when the chain is asked.
 void check_moment(Section& section, const nat::Rule& rule) {
     if (rule.chain == Chain::Raw) {
-        for (const std::string_view key : {"ctstate", "ctstatus", "zone", "mark"})
+        for (const std::string_view key :
+             {"ctstate", "ctstatus", "zone", "mark", "ctdir", "ctorigsrc", "ctorigdst", "ctreplsrc",
+              "ctrepldst", "ctorigsrcport", "ctorigdstport", "ctreplsrcport", "ctrepldstport",
+              "ctexpire", "cthelper", "label"})
             if (section.has(key))
                 never_matches(
                     section, key,
@@ -114,10 +128,14 @@ ct::Family check_family(Section& section, const nat::Rule& rule) {
     const ct::Family by_proto = m.proto == ct::ipproto::kIcmp     ? ct::Family::Ipv4
                                 : m.proto == ct::ipproto::kIcmpv6 ? ct::Family::Ipv6
                                                                   : ct::Family::None;
-    const std::array<Claim, 5> claims{{{"family", m.family},
+    const std::array<Claim, 9> claims{{{"family", m.family},
                                        {"src", m.src.family},
                                        {"dst", m.dst.family},
                                        {"proto", by_proto},
+                                       {"ctorigsrc", m.conn.orig_src.family},
+                                       {"ctorigdst", m.conn.orig_dst.family},
+                                       {"ctreplsrc", m.conn.reply_src.family},
+                                       {"ctrepldst", m.conn.reply_dst.family},
                                        {"to", rule.target.family}}};
     const Claim* first = nullptr;
     for (const Claim& claim : claims) {
@@ -145,6 +163,16 @@ void check_conditions(Section& section, const nat::Match& m) {
                                       protocol_name(static_cast<std::uint8_t>(m.proto))),
                           fmt::format("leave '{}' out, or name a protocol with ports", key));
     }
+    if ((m.conn.packet_mark & ~m.conn.packet_mark_mask) != 0)
+        never_matches(
+            section, "packet_mark", "the mark has bits outside of its mask",
+            fmt::format("write \"{:#x}/{:#x}\" or a wider mask",
+                        m.conn.packet_mark & m.conn.packet_mark_mask, m.conn.packet_mark_mask));
+    for (const std::string_view key :
+         {"ctorigsrcport", "ctorigdstport", "ctreplsrcport", "ctrepldstport"})
+        if (section.has(key) && !has_ports)
+            section.problem(key, fmt::format("'{}' stands without a protocol that has ports", key),
+                            "name the protocols, like proto = [\"tcp\", \"udp\"]");
     if ((m.mark & ~m.mark_mask) != 0)
         never_matches(section, "mark", "the mark has bits outside of its mask",
                       fmt::format("write \"{:#x}/{:#x}\" or a wider mask", m.mark & m.mark_mask,
@@ -166,11 +194,20 @@ void check_keys(Section& section, Action action) {
     only_with("ports", is_nat(action), "snat, masquerade, dnat and redirect");
     only_with("random", is_nat(action), "snat, masquerade, dnat and redirect");
     only_with("persistent", takes_address(action), "snat and dnat");
-    only_with("value", action == Action::Mark || action == Action::Zone, "mark and zone");
+    only_with("value", takes_value(action), "mark, packet-mark, label and zone");
+    only_with("mask", nat::goes_on(action) && action != Action::Label,
+              "mark, packet-mark, save-mark and restore-mark");
+    const bool zones = action == Action::Zone || action == Action::Track;
+    only_with("zone_scope", zones, "zone and track");
+    for (const std::string_view key : {"set_zone", "timeout", "helper", "ctevents"})
+        only_with(key, action == Action::Track, "track");
 }
 
 void check_value(Section& section, const nat::Rule& rule) {
-    if (rule.action != Action::Mark && rule.action != Action::Zone) return;
+    if (rule.action == Action::Label && rule.value > 127)
+        section.problem("value", fmt::format("label {} is out of bounds", rule.value),
+                        "write a number from 0 to 127");
+    if (!takes_value(rule.action)) return;
     if (!section.has("value"))
         section.problem("action", fmt::format("action \"{}\" has no 'value'", name_of(rule.action)),
                         "say which, like value = 1");

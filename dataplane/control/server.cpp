@@ -37,6 +37,26 @@ struct Client {
     std::uint32_t interest = 0;
 };
 
+/// An event, or how many were lost just before it.
+struct Happening {
+    ct::Event event;
+    std::uint64_t lost = 0;
+    bool is_event = true;
+};
+
+/// What is known of one ring: an event's number says how many were lost before it.
+struct RingReader {
+    std::uint64_t taken = 0;  ///< events
+    std::uint64_t lost = 0;   ///< that are accounted for
+
+    /// Takes note that `all` events have been lost; returns how many of them are news.
+    std::uint64_t account(std::uint64_t all) noexcept {
+        const std::uint64_t fresh = all > lost ? all - lost : 0;
+        lost += fresh;
+        return fresh;
+    }
+};
+
 std::uint32_t interest_of(const Session& s) noexcept {
     std::uint32_t out = 0;
     if (s.wants_input()) out |= EPOLLIN;
@@ -54,6 +74,7 @@ struct Server::Impl {
           listener{options.path, options.mode},
           epoll{checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")},
           wake{checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")} {
+        readers.resize(ct.workers() + 1);
         if (!hooks.now) throw std::invalid_argument{"the control server needs a clock"};
         watch(wake.get(), EPOLLIN, EPOLL_CTL_ADD);
         watch(listener.fd(), EPOLLIN, EPOLL_CTL_ADD);
@@ -95,9 +116,9 @@ struct Server::Impl {
     FileDescriptor epoll;
     FileDescriptor wake;  ///< an eventfd: run() is to look whether it is to stop
     std::vector<std::unique_ptr<Client>> clients;
-    std::vector<ct::Event> batch;  ///< taken out of the rings
-    std::size_t delivered = 0;     ///< events of the batch that were offered
-    std::uint64_t lost_seen = 0;   ///< of ct.lost_events(), told to the subscribers
+    std::vector<Happening> batch;     ///< taken out of the rings
+    std::size_t delivered = 0;        ///< how much of the batch was offered
+    std::vector<RingReader> readers;  ///< by ring
     bool listening_to_events = false;
     bool paused = false;  ///< no descriptors left: not accepting for a while
     bool more = false;    ///< work is left that needs no waiting
@@ -240,32 +261,40 @@ void Server::Impl::follow_subscriptions() {
     batch.clear();
     delivered = 0;
     ct::Event old;
-    for (ct::WorkerId w = 0; w <= ct.workers(); ++w)
-        for (std::size_t i = 0; i < kOldEvents && ct.next_event(w, old); ++i) {
-        }
-    lost_seen = ct.lost_events();
+    for (ct::WorkerId w = 0; w <= ct.workers(); ++w) {
+        for (std::size_t i = 0; i < kOldEvents && ct.next_event(w, old); ++i) ++readers[w].taken;
+        readers[w].account(ct.lost_events(w));
+    }
     ct.add_listener();
 }
 
-/// Takes some events out of the rings, in the order of their times.
+/// Takes some events out of the rings, in the order of their times. Where a ring was full, it is
+/// told between which two events others are missing; or at the end, if no other has come since.
 void Server::Impl::refill_batch() {
     batch.clear();
     delivered = 0;
-    ct::Event event;
-    for (ct::WorkerId w = 0; w <= ct.workers(); ++w)
-        for (std::size_t i = 0; i < kEventsPerRing && ct.next_event(w, event); ++i)
-            batch.push_back(event);
-    std::stable_sort(batch.begin(), batch.end(),
-                     [](const ct::Event& a, const ct::Event& b) { return a.when < b.when; });
+    for (ct::WorkerId w = 0; w <= ct.workers(); ++w) {
+        RingReader& reader = readers[w];
+        std::size_t n = 0;
+        Happening h;
+        for (; n < kEventsPerRing && ct.next_event(w, h.event); ++n) {
+            h.lost = reader.account(h.event.number - reader.taken++);
+            batch.push_back(h);
+        }
+        if (n == kEventsPerRing) continue;
+        h.lost = reader.account(ct.lost_events(w));
+        h.is_event = false;
+        h.event.when = n > 0 ? batch.back().event.when : 0;
+        if (h.lost > 0) batch.push_back(h);
+    }
+    std::stable_sort(batch.begin(), batch.end(), [](const Happening& a, const Happening& b) {
+        return a.event.when < b.event.when;
+    });
 }
 
 /// Offers events to every subscriber. While one is behind, the others wait for it for a moment, and
 /// the rings fill; one that stays behind loses what the others hear. True if there may be more.
 bool Server::Impl::pump_events(Clock::time_point now) {
-    const std::uint64_t lost = ct.lost_events();
-    for (const auto& client : clients) client->session.lose(lost - lost_seen);
-    lost_seen = lost;
-
     const auto behind = [&](const auto& client) {
         return client->session.holds_up(context(), now);
     };
@@ -274,8 +303,11 @@ bool Server::Impl::pump_events(Clock::time_point now) {
     while (delivered < batch.size()) {
         waiting = std::any_of(clients.begin(), clients.end(), behind);
         if (waiting) break;
-        for (const auto& client : clients) client->session.offer(batch[delivered], context());
-        ++delivered;
+        const Happening& h = batch[delivered++];
+        for (const auto& client : clients) {
+            if (h.lost > 0) client->session.lose(h.lost);
+            if (h.is_event) client->session.offer(h.event, context());
+        }
     }
     for (const auto& client : clients) {
         client->session.seal(context());

@@ -9,7 +9,9 @@
 // anything: snapshots are read past them (ct/conntrack.hpp).
 //
 // Events are taken from the workers' rings every few milliseconds while somebody listens. What a
-// client's buffer cannot take is lost to that client, and it is told how much.
+// ring or a client's buffer cannot take is lost, but never in silence: the client is told how much
+// and where, and is then shown the table as it stands, so that it knows as much as if it had heard
+// all of it.
 #pragma once
 
 #include "ct/base/drop.hpp"
@@ -49,6 +51,8 @@ struct ControlHooks {
     /// A JSON object without a newline: what the daemon tells of its workers and ports. It is
     /// answered to `stats` as member `daemon`, beside `conntrack`.
     std::function<std::string()> stats_json;
+    /// Settings of the table have changed (`sysctl`).
+    std::function<void()> settings_changed;
     /// Takes a message worth the daemon's log.
     std::function<void(std::string_view)> log;
 };

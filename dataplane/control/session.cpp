@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <sys/socket.h>
+#include <utility>
 
 namespace dp {
 
@@ -35,6 +36,14 @@ std::uint8_t bit_of(ct::EventType type) noexcept {
 }
 
 }  // namespace
+
+Session::Session(FileDescriptor fd, Clock::time_point now) noexcept
+    : fd_{std::move(fd)}, last_progress_{now} {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+        peer_ = static_cast<std::uint32_t>(peer.pid);
+}
 
 bool Session::over() const noexcept {
     if (dead_) return true;
@@ -92,7 +101,8 @@ void Session::send(Clock::time_point now) {
 }
 
 bool Session::room(const ServerContext& context) const noexcept {
-    return out_.size() - sent_ + kMaxResponseBytes <= context.options.buffer_bytes;
+    return out_.size() - sent_ + kMaxResponseBytes <=
+           std::max(buffer_bytes_, context.options.buffer_bytes);
 }
 
 bool Session::work(const ServerContext& context) {
@@ -101,7 +111,7 @@ bool Session::work(const ServerContext& context) {
         advance(*walk, context);
         return true;
     }
-    if (std::holds_alternative<Subscription>(job_)) return false;
+    if (Subscription* s = std::get_if<Subscription>(&job_)) return sync(*s, context);
 
     const std::size_t end = in_.find('\n');
     const bool too_long =
@@ -129,29 +139,33 @@ void Session::answer(std::string_view line, const ServerContext& context) {
 }
 
 void Session::start(Request&& request, const ServerContext& context) {
-    const bool tracked = request.table == Table::Conntrack;
     switch (request.command) {
         case Command::List:
         case Command::Delete:
+        case Command::Update:
         case Command::Flush:
-            // Nothing stays in another table long enough to be seen: there are no expectations,
-            // and an entry that is dying, or not confirmed yet, is in one worker's hands only.
-            if (tracked)
-                job_ = Walk{std::move(request)};
-            else
-                append_done(out_, 0);
+            // There are no expectations yet.
+            if (request.table == Table::Expect) return append_done(out_, 0);
+            if (request.table != Table::Conntrack && request.command != Command::List)
+                throw BadParameter{"nothing can be done to an entry that is not in the table"};
+            job_ = Walk{std::move(request)};
             return;
         case Command::Events:
-            job_ = Subscription{std::move(request), {}, 0, {}};
+            buffer_bytes_ = request.buffer;
+            job_.emplace<Subscription>().request = std::move(request);
             return;
         case Command::Get:
-            get(request, context);
-            return;
+            return get(request, context);
+        case Command::Create:
+            return create(request, context);
         case Command::Count:
             append_data(out_, count_json(context, request.table));
             break;
         case Command::Counters:
             append_text(out_, counters_text(context, request.table));
+            break;
+        case Command::Sysctl:
+            append_data(out_, sysctl_json(context, request.name, request.value));
             break;
         case Command::Drops:
             append_data(out_, drops_json(context));
@@ -168,6 +182,20 @@ void Session::start(Request&& request, const ServerContext& context) {
     append_done(out_, 0);
 }
 
+void Session::create(const Request& request, const ServerContext& context) {
+    switch (context.ct.insert(request.entry, context.hooks.now(), peer_)) {
+        case ct::Injected::Done:
+            return append_done(out_, 1);
+        case ct::Injected::Exists:
+            if (request.keep_existing) return append_done(out_, 0);
+            return append_error(out_, "Such conntrack exists, try -U to update", 1);
+        case ct::Injected::NoRoom:
+            return append_error(out_, "the table is full", 1);
+        case ct::Injected::Invalid:
+            return append_error(out_, "invalid parameters", 1);
+    }
+}
+
 void Session::get(const Request& request, const ServerContext& context) {
     RenderOptions output = dated(request.output, context);
     output.use = 2;  // one reference is the answer's, as in conntrack -G
@@ -181,16 +209,25 @@ void Session::get(const Request& request, const ServerContext& context) {
 }
 
 void Session::advance(Walk& walk, const ServerContext& context) {
-    const RenderOptions output = dated(walk.request.output, context);
+    RenderOptions output = dated(walk.request.output, context);
     const Command command = walk.request.command;
+    if (command == Command::Update) output.use = 2;  // as in conntrack -U
+    if (command == Command::Update) output.save_verb = 'U';
+    if (command == Command::Delete) output.save_verb = 'D';
+    const ct::Stage stage = walk.request.table == Table::Dying         ? ct::Stage::Dying
+                            : walk.request.table == Table::Unconfirmed ? ct::Stage::Unconfirmed
+                                                                       : ct::Stage::Linked;
     const std::uint32_t capacity = context.ct.capacity();
     const std::uint32_t end = walk.next + std::min(kIndicesPerStep, capacity - walk.next);
     scratch_.clear();
     ct::Snapshot conn;
     while (walk.next < end && has_space(scratch_)) {
-        if (!context.ct.snapshot(walk.next++, output.now, conn)) continue;
-        if (!walk.request.filter.matches(conn)) continue;
-        if (command != Command::List && !context.ct.erase(conn.handle, output.now)) continue;
+        const std::uint32_t index = walk.next++;
+        const bool there = walk.request.zero
+                               ? context.ct.snapshot_and_zero(index, output.now, conn)
+                               : context.ct.snapshot_in(stage, index, output.now, conn);
+        if (!there || !walk.request.filter.matches(conn)) continue;
+        if (!act(walk, conn, output, context)) continue;
         ++walk.count;
         if (command != Command::Flush) append_line(scratch_, conn, output);
     }
@@ -198,6 +235,77 @@ void Session::advance(Walk& walk, const ServerContext& context) {
     if (walk.next < capacity) return;
     append_done(out_, walk.count);
     job_ = std::monostate{};
+}
+
+bool Session::act(const Walk& walk, ct::Snapshot& conn, const RenderOptions& output,
+                  const ServerContext& context) {
+    switch (walk.request.command) {
+        case Command::Delete:
+        case Command::Flush:
+            return context.ct.erase(conn.handle, output.now, peer_);
+        case Command::Update:
+            return change(walk.request, conn, output, context);
+        default:
+            return true;
+    }
+}
+
+/// `conn` becomes what the entry is afterwards. One that is all of it already is left alone.
+bool Session::change(const Request& request, ct::Snapshot& conn, const RenderOptions& output,
+                     const ServerContext& context) {
+    const ct::Change& c = request.change;
+    const bool is_so = (!c.timeout_s || *c.timeout_s == conn.timeout_s) &&
+                       (conn.status & c.status) == c.status &&
+                       (!c.state || *c.state == conn.state) &&
+                       (conn.mark & c.mark_mask) == (c.mark & c.mark_mask) &&
+                       (conn.labels[0] & c.label_mask[0]) == (c.labels[0] & c.label_mask[0]) &&
+                       (conn.labels[1] & c.label_mask[1]) == (c.labels[1] & c.label_mask[1]);
+    if (is_so) return false;
+    switch (context.ct.change(conn.handle, c, output.now, peer_)) {
+        case ct::Changed::Done:
+            // Read again unless it has expired by this, as one with a time-out of 0 does.
+            if (!context.ct.snapshot(conn.handle.index, output.now, conn) && c.timeout_s)
+                conn.timeout_s = *c.timeout_s;
+            return true;
+        case ct::Changed::Gone:
+            return false;
+        case ct::Changed::FixedTimeout:
+            append_note(out_, "Operation failed: the timeout of this connection is fixed");
+            return true;
+        case ct::Changed::NoLabels:
+            append_note(out_,
+                        "Operation failed: this connection has no room for labels; set "
+                        "`labels' in [conntrack]");
+            return true;
+    }
+    return false;
+}
+
+/// A step of the listing that follows a gap. It leaves half of the buffer to events, so that it
+/// does not make for the next gap itself. True if there is more of it.
+bool Session::sync(Subscription& s, const ServerContext& context) {
+    const std::size_t buffer = std::max(buffer_bytes_, context.options.buffer_bytes);
+    if (!s.sync || out_.size() - sent_ > buffer / 2) return false;
+    const RenderOptions output = dated(s.request.output, context);
+    const std::uint32_t capacity = context.ct.capacity();
+    const std::uint32_t end = *s.sync + std::min(kIndicesPerStep, capacity - *s.sync);
+    seal(context);  // what has happened comes before what is found now
+    if (!room(context)) return false;
+    scratch_.clear();
+    ct::Snapshot conn;
+    while (*s.sync < end && has_space(scratch_)) {
+        if (!context.ct.snapshot((*s.sync)++, output.now, conn)) continue;
+        if (!s.request.filter.matches(conn)) continue;
+        ++s.shown;
+        append_sync(scratch_, conn, output);
+    }
+    if (!scratch_.empty()) append_text(out_, scratch_);
+    if (*s.sync < capacity) return true;
+    append_synced(out_, s.shown);
+    s.shown = 0;
+    s.sync.reset();
+    if (std::exchange(s.stale, false)) s.sync = 0;
+    return s.sync.has_value();
 }
 
 bool Session::holds_up(const ServerContext& context, Clock::time_point now) {
@@ -213,14 +321,14 @@ bool Session::holds_up(const ServerContext& context, Clock::time_point now) {
 }
 
 void Session::lose(std::uint64_t lost) noexcept {
-    if (Subscription* s = std::get_if<Subscription>(&job_)) s->lost += lost;
+    if (subscribed()) std::get<Subscription>(job_).lost += lost;
 }
 
 void Session::offer(const ct::Event& event, const ServerContext& context) {
     Subscription* s = std::get_if<Subscription>(&job_);
-    if (s == nullptr || (s->request.events & bit_of(event.type)) == 0) return;
+    if (!subscribed() || (s->request.events & bit_of(event.type)) == 0) return;
     if (!s->request.filter.matches(event.conn)) return;
-    if (!has_space(s->text)) seal(context);
+    if (!has_space(s->text) || s->lost > 0) seal(context);
     if (s->lost > 0 || !has_space(s->text)) {
         ++s->lost;
         return;
@@ -228,7 +336,9 @@ void Session::offer(const ct::Event& event, const ServerContext& context) {
     RenderOptions output = s->request.output;
     output.wall_offset_ns = context.hooks.wall_offset_ns ? context.hooks.wall_offset_ns() : 0;
     output.now = event.when;
-    append_event(s->text, event, output);
+    ct::Event numbered = event;
+    numbered.number = s->next++;
+    append_event(s->text, numbered, output);
 }
 
 void Session::seal(const ServerContext& context) {
@@ -236,8 +346,13 @@ void Session::seal(const ServerContext& context) {
     if (s == nullptr || !room(context)) return;
     if (!s->text.empty()) append_text(out_, s->text);
     s->text.clear();
-    if (s->lost > 0) append_gap(out_, s->lost);
-    s->lost = 0;
+    if (s->lost == 0) return;
+    append_gap(out_, s->lost, s->next);
+    s->next += std::exchange(s->lost, 0);
+    if (s->sync)
+        s->stale = true;
+    else
+        s->sync = 0;
 }
 
 }  // namespace dp

@@ -26,8 +26,7 @@ class Session {
 public:
     using Clock = std::chrono::steady_clock;
 
-    Session(FileDescriptor fd, Clock::time_point now) noexcept
-        : fd_{std::move(fd)}, last_progress_{now} {}
+    Session(FileDescriptor fd, Clock::time_point now) noexcept;
 
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     /// True if nothing more is to be done for this client: close it.
@@ -65,7 +64,7 @@ public:
     void seal(const ServerContext& context);
 
 private:
-    /// A walk over the table: a listing, a deletion or a flush.
+    /// A walk over the table: a listing, a deletion, a change or a flush.
     struct Walk {
         Request request;
         std::uint32_t next = 0;   ///< index to look at
@@ -74,17 +73,31 @@ private:
     struct Subscription {
         Request request;
         std::string text;                             ///< rendered, not yet in the output
+        std::uint64_t next = 0;                       ///< number of the next event
         std::uint64_t lost = 0;                       ///< not yet told
         std::optional<Clock::time_point> full_since;  ///< when there was no room for more text
+        // The listing after a gap.
+        bool stale = false;                 ///< something was lost since it began: once more
+        std::optional<std::uint32_t> sync;  ///< index to look at; none: no listing under way
+        std::uint64_t shown = 0;            ///< entries of it
     };
 
     [[nodiscard]] bool room(const ServerContext& context) const noexcept;
     void answer(std::string_view line, const ServerContext& context);
     void start(Request&& request, const ServerContext& context);
     void get(const Request& request, const ServerContext& context);
+    void create(const Request& request, const ServerContext& context);
     void advance(Walk& walk, const ServerContext& context);
+    /// Does to an entry what the walk is for. False if it is not to be counted.
+    [[nodiscard]] bool act(const Walk& walk, ct::Snapshot& conn, const RenderOptions& output,
+                           const ServerContext& context);
+    [[nodiscard]] bool change(const Request& request, ct::Snapshot& conn,
+                              const RenderOptions& output, const ServerContext& context);
+    bool sync(Subscription& subscription, const ServerContext& context);
 
     FileDescriptor fd_;
+    std::uint32_t peer_ = 0;        ///< process at the other end; never 0 once known
+    std::size_t buffer_bytes_ = 0;  ///< of output that may wait; 0: as the options say
     std::string in_;
     std::string out_;
     std::size_t sent_ = 0;  ///< bytes of out_ that are gone

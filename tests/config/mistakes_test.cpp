@@ -68,7 +68,7 @@ const std::vector<Mistake>& general_mistakes() {
          "did you mean 'conntrack'?"},
         {"UnknownKeyAtTheTop", "burst = 3  #!\n" + kTwoPorts, "unknown key 'burst'",
          "known are conntrack, control, dataplane, filter, forward, log, neighbour, port, route, "
-         "rule"},
+         "rule, timeout_policy, zone"},
         {"UnknownKeyOfAPort", of_port("mut = 1400  #!\n"), "unknown key 'mut' in [[port]]",
          "did you mean 'mtu'?"},
         {"UnknownKeyOfARule", of_rule("chain = \"filter\"\naction = \"drop\"\nproto_ = 6  #!\n"),
@@ -157,6 +157,50 @@ const std::vector<Mistake>& settings_mistakes() {
          "write a string in double quotes"},
         {"FilterPolicy", in_section("filter", "policy = \"reject\"  #!\n"), "'policy' is 'reject'",
          "choose one of accept, drop"},
+    };
+    return kAll;
+}
+
+const std::vector<Mistake>& tracking_mistakes() {
+    static const std::vector<Mistake> kAll{
+        {"CapacityBelowMax", in_section("conntrack", "max = 10\ncapacity = 9 #!\n"),
+         "'capacity' (9) is smaller than 'max' (10)",
+         "write what 'max' may be raised to while the daemon runs, or leave it out"},
+        {"TimeoutTwice",
+         in_section("conntrack", "udp_timeout = 5\n[conntrack.timeouts]\nudp = 6 #!\n"),
+         "'udp' is set as 'udp_timeout' in [conntrack], too", "set it once"},
+        {"ZoneWithoutId", kTwoPorts + "[[zone]] #!\ninvalid = \"drop\"\n", "[[zone]] has no 'id'",
+         "write its number, like id = 1"},
+        {"ZoneTwice", kTwoPorts + "[[zone]]\nid = 1\n[[zone]]\nid = 1 #!\n",
+         "zone 1 is described twice", "describe each zone once"},
+        {"PolicyWithoutName", kTwoPorts + "[[timeout_policy]] #!\nudp = 5\n",
+         "[[timeout_policy]] has no 'name'", "write the name by which rules know it"},
+        {"PolicyUnknown", of_rule("chain = \"raw\"\naction = \"track\"\ntimeout = \"x\" #!\n"),
+         "no [[timeout_policy]] is called 'x'", "describe it, or name one that is described"},
+        {"TrackKeyElsewhere",
+         of_rule("chain = \"raw\"\naction = \"notrack\"\nctevents = [\"new\"] #!\n"),
+         "action \"notrack\" takes no 'ctevents'", "leave it out; it belongs to track"},
+        {"MaskElsewhere", of_rule("chain = \"filter\"\naction = \"drop\"\nmask = 1 #!\n"),
+         "action \"drop\" takes no 'mask'",
+         "leave it out; it belongs to mark, packet-mark, save-mark and restore-mark"},
+        {"LabelOutOfBounds", of_rule("chain = \"filter\"\naction = \"label\"\nvalue = 128 #!\n"),
+         "label 128 is out of bounds", "write a number from 0 to 127"},
+        {"ConnectionInRaw", of_rule("chain = \"raw\"\naction = \"drop\"\nctdir = \"reply\" #!\n"),
+         "this rule can never match: the raw chain is asked before connection tracking, where no "
+         "packet has a 'ctdir'",
+         "write chain = \"filter\""},
+        {"ExpiryBackwards",
+         of_rule("chain = \"filter\"\naction = \"drop\"\nctexpire = \"30-10\" #!\n"),
+         "'ctexpire' is '30-10'", "write seconds or a range, like \"0-30\" or \"1h-5d\""},
+        {"ConnectionPortsWithoutProtocol",
+         of_rule("chain = \"filter\"\naction = \"drop\"\nctorigdstport = 80 #!\n"),
+         "'ctorigdstport' stands without a protocol that has ports",
+         "name the protocols, like proto = [\"tcp\", \"udp\"]"},
+        {"TuplesOfTwoFamilies",
+         of_rule("chain = \"filter\"\naction = \"drop\"\nctorigsrc = \"10.0.0.1\"\n"
+                 "ctreplsrc = \"2001:db8::1\" #!\n"),
+         "this rule can never match: 'ctorigsrc' is IPv4, but 'ctreplsrc' is IPv6",
+         "write a rule for each family"},
     };
     return kAll;
 }
@@ -373,7 +417,7 @@ const std::vector<Mistake>& rule_mistakes() {
          of_rule("chain = \"nat\"\naction = \"masquerade\"\nto = \"192.0.2.1\"  #!\n"),
          "action \"masquerade\" takes no 'to'", "leave it out; it belongs to snat and dnat"},
         {"ValueOfDrop", of_rule(kFilter + "value = 1  #!\n"), "action \"accept\" takes no 'value'",
-         "leave it out; it belongs to mark and zone"},
+         "leave it out; it belongs to mark, packet-mark, label and zone"},
         {"SnatWithoutTo", of_rule("chain = \"nat\"\naction = \"snat\"  #!\n"),
          "action \"snat\" has no 'to'", "say to which address, like to = \"192.0.2.1\""},
         {"MarkWithoutValue", of_rule("chain = \"filter\"\naction = \"mark\"  #!\n"),
@@ -502,6 +546,7 @@ const std::vector<Mistake>& route_mistakes() {
 }
 
 INSTANTIATE_TEST_SUITE_P(General, Mistakes, testing::ValuesIn(general_mistakes()), title_of);
+INSTANTIATE_TEST_SUITE_P(Tracking, Mistakes, testing::ValuesIn(tracking_mistakes()), title_of);
 INSTANTIATE_TEST_SUITE_P(Settings, Mistakes, testing::ValuesIn(settings_mistakes()), title_of);
 INSTANTIATE_TEST_SUITE_P(Ports, Mistakes, testing::ValuesIn(port_mistakes()), title_of);
 INSTANTIATE_TEST_SUITE_P(Rules, Mistakes, testing::ValuesIn(rule_mistakes()), title_of);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // [[rule]] sections that are right, and what they compile to.
+#include "ct/conn/helpers.hpp"
 #include "ct/conn/status.hpp"
 #include "tests/config/support.hpp"
 
@@ -189,6 +190,122 @@ TEST(Shadowing, IsNotReportedWhilePartOfAListCanMatch) {
                  "[[rule]]\nchain = \"filter\"\nproto = \"tcp\"\ndport = [22, 80]\naction = "
                  "\"accept\"\n")
             .empty());
+}
+
+TEST(Tracking, TakesEveryKeyOfTrackRules) {
+    const Config c = with_ports(R"(
+[[timeout_policy]]
+name = "brief"
+udp = 5
+tcp_established = "1h"
+[[rule]]
+chain = "raw"
+action = "track"
+set_zone = 5
+zone_scope = "original"
+timeout = "brief"
+helper = "tftp"
+ctevents = ["new", "destroy"]
+)");
+
+    ASSERT_EQ(c.rules.size(), 1U);
+    const nat::Rule& r = c.rules[0];
+    EXPECT_EQ(r.action, nat::Action::Track);
+    EXPECT_EQ(r.value, 5U);
+    EXPECT_EQ(r.scope, nat::ZoneScope::Original);
+    EXPECT_EQ(r.track.variant, 2);
+    EXPECT_EQ(ct::helper_name(r.track.helper), "tftp");
+    EXPECT_EQ(r.track.event_mask, ct::cause::kNew | ct::cause::kDestroy);
+    const ct::Features features = features_of(c);
+    ASSERT_EQ(features.policies.size(), 1U);
+    EXPECT_EQ(features.policies[0].udp, 5U);
+    EXPECT_EQ(features.policies[0].udp_stream, 120U) << "as in [conntrack]";
+    EXPECT_EQ(features.policies[0].tcp[ct::index_of(ct::TcpState::Established)], 3600U);
+    EXPECT_FALSE(features.labels);
+}
+
+TEST(Tracking, TakesEveryConditionOnAConnection) {
+    const nat::ConnMatch m = with_ports(R"(
+[[rule]]
+chain = "filter"
+proto = "tcp"
+ctdir = "reply"
+ctorigsrc = "10.0.0.0/8"
+ctorigdst = "192.0.2.1"
+ctreplsrc = "192.0.2.2"
+ctrepldst = "203.0.113.0/24"
+ctorigsrcport = "1024-65535"
+ctorigdstport = 80
+ctreplsrcport = 8080
+ctrepldstport = "1-2"
+ctexpire = "30s-1h"
+label = 127
+cthelper = "ftp"
+packet_mark = "0x1/0xf"
+action = "drop"
+)")
+                                 .rules.at(0)
+                                 .match.conn;
+
+    EXPECT_EQ(m.dir, 1);
+    EXPECT_EQ(to_string(m.orig_src), "10.0.0.0/8");
+    EXPECT_EQ(to_string(m.orig_dst), "192.0.2.1/32");
+    EXPECT_EQ(to_string(m.reply_src), "192.0.2.2/32");
+    EXPECT_EQ(to_string(m.reply_dst), "203.0.113.0/24");
+    EXPECT_EQ(m.orig_sport, (nat::PortRange{1024, 65535}));
+    EXPECT_EQ(m.orig_dport, (nat::PortRange{80, 80}));
+    EXPECT_EQ(m.reply_sport, (nat::PortRange{8080, 8080}));
+    EXPECT_EQ(m.reply_dport, (nat::PortRange{1, 2}));
+    EXPECT_EQ(m.expires_first, 30U);
+    EXPECT_EQ(m.expires_last, 3600U);
+    EXPECT_EQ(m.label, 127);
+    EXPECT_EQ(ct::helper_name(m.helper), "ftp");
+    EXPECT_EQ(m.packet_mark, 1U);
+    EXPECT_EQ(m.packet_mark_mask, 0xfU);
+}
+
+TEST(Tracking, RulesThatMarkHaveMasks) {
+    const Config c = with_ports(R"(
+[[rule]]
+chain = "raw"
+action = "packet-mark"
+value = "0x12"
+mask = "0xff"
+[[rule]]
+chain = "filter"
+action = "save-mark"
+mask = "0xf"
+[[rule]]
+chain = "filter"
+action = "restore-mark"
+[[rule]]
+chain = "filter"
+action = "label"
+value = 3
+)");
+
+    EXPECT_EQ(c.rules.at(0).mask, 0xffU);
+    EXPECT_EQ(c.rules.at(1).action, nat::Action::SaveMark);
+    EXPECT_EQ(c.rules.at(1).mask, 0xfU);
+    EXPECT_EQ(c.rules.at(2).mask, 0xffff'ffffU);
+    EXPECT_EQ(c.rules.at(3).value, 3U);
+    EXPECT_TRUE(features_of(c).labels) << "a rule sets one";
+}
+
+TEST(Tracking, ZonesHavePolicies) {
+    const Config c = with_ports(R"(
+[[zone]]
+id = 5
+invalid = "liberal"
+[[zone]]
+id = 0
+invalid = "drop"
+)");
+
+    ASSERT_EQ(c.zones.size(), 2U);
+    EXPECT_EQ(c.zones[0].zone, 5);
+    EXPECT_EQ(c.zones[0].invalid, nat::InvalidPolicy::Liberal);
+    EXPECT_EQ(c.zones[1].invalid, nat::InvalidPolicy::Drop);
 }
 
 }  // namespace

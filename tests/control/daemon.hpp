@@ -44,8 +44,9 @@ private:
 /// A table and the server for it. The test's thread is worker 0.
 class Daemon {
 public:
-    explicit Daemon(ServerOptions options = {}, std::uint32_t max = 1000, bool acct = false)
-        : table_{settings(max, acct), 2, 1} {
+    explicit Daemon(ServerOptions options = {}, std::uint32_t max = 1000, bool acct = false,
+                    bool labels = false)
+        : table_{settings(max, acct), 2, 1, {.policies = {}, .labels = labels}} {
         options.path = directory_ / "control.sock";
         path_ = options.path;
         ControlHooks hooks;
@@ -56,6 +57,7 @@ public:
             out[ct::index_of(ct::Drop::RuleDrop)] = 42;
             return out;
         };
+        hooks.settings_changed = [this] { ++settings_changed_; };
         hooks.stats_json = [] { return std::string{R"({"ports":[{"name":"lan","rx":5}]})"}; };
         server_ = std::make_unique<Server>(options, table_, hooks);
         thread_ = std::jthread{[this](std::stop_token stop) { server_->run(std::move(stop)); }};
@@ -64,6 +66,7 @@ public:
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
     [[nodiscard]] ct::Conntrack& table() noexcept { return table_; }
     void set_now(ct::Nanos now) { now_ = now; }
+    [[nodiscard]] int settings_changed() const noexcept { return settings_changed_; }
 
     /// Opens connections with source ports from `first` on, as their first packets would.
     void open(std::uint8_t protocol, std::uint32_t first, std::uint32_t count) {
@@ -91,6 +94,7 @@ private:
     TemporaryDirectory directory_;
     std::string path_;
     std::atomic<ct::Nanos> now_{kNow};
+    std::atomic<int> settings_changed_{0};
     ct::Conntrack table_;
     std::unique_ptr<Server> server_;
     std::jthread thread_;  // last: it stops before what it uses goes away
@@ -99,6 +103,7 @@ private:
 /// Everything that one request is answered with.
 struct Answer {
     std::string text;
+    std::string notes;
     std::string data;
     std::uint64_t count = 0;
     std::uint64_t gaps = 0;
@@ -114,8 +119,13 @@ inline Answer take_answer(Client& client) {
             case Response::Kind::Text:
                 out.text += r.text;
                 break;
+            case Response::Kind::Note:
+                out.notes += r.text + "\n";
+                break;
             case Response::Kind::Gap:
                 out.gaps += r.count;
+                break;
+            case Response::Kind::Synced:
                 break;
             case Response::Kind::Data:
                 out.data = r.text;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/control/protocol.hpp"
 
+#include "dataplane/control/notation.hpp"
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include <sstream>
 
 namespace dp::test {
 namespace {
@@ -131,6 +135,126 @@ TEST(Protocol, GetNeedsAWholeTuple) {
     EXPECT_EQ(t.sport.host(), 1111);
     EXPECT_EQ(t.dport.host(), 80);
     EXPECT_EQ(t.family, ct::Family::Ipv4);
+}
+
+ct::Injection some_entry() {
+    ct::Injection e;
+    e.original.family = ct::Family::Ipv6;
+    e.original.proto = ct::ipproto::kSctp;
+    e.original.src = parse_address("2001:db8::1")->addr;
+    e.original.dst = parse_address("2001:db8::2")->addr;
+    e.original.sport = ct::Be16::from_host(7);
+    e.original.dport = ct::Be16::from_host(9);
+    e.original.zone = 5;
+    e.reply = ct::reply_of(e.original);
+    e.timeout_s = 100;
+    e.status = ct::status::kAssured;
+    e.state = 4;
+    e.mark = 0xffff'ffff;
+    e.vtags = {0xffff'ffff, 1};
+    return e;
+}
+
+TEST(Request, CarriesAnEntryWhole) {
+    Request r;
+    r.command = Command::Create;
+    r.keep_existing = true;
+    r.entry = some_entry();
+
+    const Request again = parse_request(to_line(r));
+
+    EXPECT_EQ(again.command, Command::Create);
+    EXPECT_TRUE(again.keep_existing);
+    EXPECT_EQ(again.entry.original, r.entry.original);
+    EXPECT_EQ(again.entry.reply, r.entry.reply);
+    EXPECT_EQ(again.entry.timeout_s, 100U);
+    EXPECT_EQ(again.entry.status, ct::status::kAssured);
+    EXPECT_EQ(again.entry.state, 4);
+    EXPECT_EQ(again.entry.mark, 0xffff'ffffU);
+    EXPECT_EQ(again.entry.vtags, r.entry.vtags);
+}
+
+TEST(Request, CarriesAChangeWhole) {
+    Request r;
+    r.command = Command::Update;
+    r.change.timeout_s = 0;
+    r.change.status = ct::status::kSeenReply;
+    r.change.state = 3;
+    r.change.mark = 0x12;
+    r.change.mark_mask = 0xff;
+    r.change.labels = {1, ~std::uint64_t{0}};
+    r.change.label_mask = {3, ~std::uint64_t{0}};
+
+    const ct::Change again = parse_request(to_line(r)).change;
+
+    EXPECT_EQ(again.timeout_s, 0U);
+    EXPECT_EQ(again.status, ct::status::kSeenReply);
+    EXPECT_EQ(again.state, 3);
+    EXPECT_EQ(again.mark, 0x12U);
+    EXPECT_EQ(again.mark_mask, 0xffU);
+    EXPECT_EQ(again.labels, r.change.labels);
+    EXPECT_EQ(again.label_mask, r.change.label_mask);
+}
+
+TEST(Request, CarriesSettingsAndNamesOfLabels) {
+    Request r;
+    r.command = Command::Sysctl;
+    r.name = "nf_conntrack_max";
+    r.value = ~std::uint64_t{0};
+    auto names = std::make_shared<LabelNames>();
+    (*names)[127] = "last";
+    r.output.label_names = names;
+
+    const Request again = parse_request(to_line(r));
+
+    EXPECT_EQ(again.name, r.name);
+    EXPECT_EQ(again.value, r.value);
+    ASSERT_TRUE(again.output.label_names);
+    EXPECT_EQ(*again.output.label_names, *names);
+}
+
+TEST(Request, RefusesEntriesThatAreNone) {
+    for (const char* entry :
+         {"5", "{}", R"({"original":{}})", R"({"original":{},"reply":{}})",
+          R"({"original":{"family":"ipv4","protocol":6,"src":"::1","dst":"10.0.0.2","sport":1,)"
+          R"("dport":2,"zone":0},"reply":{}})"}) {
+        const std::string text = R"({"v":1,"cmd":"create","entry":)" + std::string{entry} + "}";
+        EXPECT_THROW(static_cast<void>(parse_request(text)), BadParameter) << text;
+    }
+    nlohmann::json request = nlohmann::json::parse(to_line([] {
+        Request r;
+        r.command = Command::Create;
+        r.entry = some_entry();
+        return r;
+    }()));
+    const auto with = [&](const char* key, nlohmann::json value) {
+        nlohmann::json changed = request;
+        changed["entry"][key] = std::move(value);
+        return changed.dump();
+    };
+    EXPECT_NO_THROW(static_cast<void>(parse_request(with("mark", 1))));
+    for (const std::string& text :
+         {with("status", ct::status::kExpected), with("state", 200), with("mark", -1),
+          with("timeout_s", std::uint64_t{1} << 40), with("vtags", {1}), with("color", 1)})
+        EXPECT_THROW(static_cast<void>(parse_request(text)), BadParameter) << text;
+}
+
+TEST(Response, TellsNotesGapsAndTheEndOfAListingAfterOne) {
+    std::string out;
+    append_note(out, "a \"note\"");
+    append_gap(out, 17, 99);
+    append_synced(out, 3);
+    std::istringstream lines{out};
+    std::string line;
+    std::getline(lines, line);
+    EXPECT_EQ(parse_response(line).text, "a \"note\"");
+    std::getline(lines, line);
+    const Response gap = parse_response(line);
+    EXPECT_EQ(gap.kind, Response::Kind::Gap);
+    EXPECT_EQ(gap.count, 17U);
+    EXPECT_EQ(gap.first, 99U);
+    std::getline(lines, line);
+    EXPECT_EQ(parse_response(line).kind, Response::Kind::Synced);
 }
 
 }  // namespace

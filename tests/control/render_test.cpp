@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/control/render.hpp"
 
+#include "ct/conn/helpers.hpp"
 #include "dataplane/control/notation.hpp"
 #include "dataplane/control/text.hpp"
 #include "tests/control/snapshots.hpp"
@@ -25,8 +26,12 @@ std::string line(const ct::Snapshot& conn, const RenderOptions& options = {}) {
 }
 
 std::string event(ct::EventType type, const ct::Snapshot& conn, const RenderOptions& options = {}) {
+    ct::Event e;
+    e.type = type;
+    e.when = 1'700'000'000 * kSecond + 42'000;
+    e.conn = conn;
     std::string out;
-    append_event(out, {type, 1'700'000'000 * kSecond + 42'000, conn}, options);
+    append_event(out, e, options);
     return out;
 }
 
@@ -221,6 +226,136 @@ TEST(Render, WritesJsonThatParses) {
     EXPECT_EQ(told["original"]["dport"], 80);
 }
 
+std::shared_ptr<const LabelNames> longest_names() {
+    auto names = std::make_shared<LabelNames>();
+    for (std::string& name : *names) name.assign(kMaxLabelNameBytes / names->size(), 'x');
+    return names;
+}
+
+/// Labels 1, 3 and 9, of which the last has no name.
+RenderOptions with_labels() {
+    auto names = std::make_shared<LabelNames>();
+    (*names)[1] = "one";
+    (*names)[3] = "three";
+    RenderOptions options;
+    options.labels = true;
+    options.label_names = names;
+    return options;
+}
+
+// Recorded from conntrack 1.4.7 with a connlabel.conf that names labels 0, 1, 3 and 127.
+TEST(Render, ShowsLabelsByNameAfterTheId) {
+    ct::Snapshot conn = udp_unreplied();
+    conn.labels[0] = 1U << 1 | 1U << 3;
+
+    EXPECT_TRUE(line(conn, with_labels()).ends_with(" mark=0 use=1 labels=one,three\n"));
+    EXPECT_TRUE(line(conn).ends_with(" mark=0 use=1\n"));
+
+    conn.labels[0] = 1U << 9;
+
+    EXPECT_TRUE(line(conn, with_labels()).ends_with(" mark=0 use=1 labels\n"));
+}
+
+TEST(Render, ShowsLabelsByNumberWhereNothingIsNamed) {
+    ct::Snapshot conn = udp_unreplied();
+    conn.labels = {1U << 3, std::uint64_t{1} << 63};
+    RenderOptions options;
+    options.labels = true;
+
+    EXPECT_TRUE(line(conn, options).ends_with(" use=1 labels=3,127\n"));
+}
+
+TEST(Render, ShowsLabelsInXmlBetweenMarkAndUse) {
+    ct::Snapshot conn = udp_unreplied();
+    conn.labels[0] = 1U << 3;
+    RenderOptions options = with_labels();
+    options.format = Format::Xml;
+
+    EXPECT_NE(
+        line(conn, options).find("<mark>0</mark><labels><label>three</label></labels><use>1</use>"),
+        std::string::npos);
+}
+
+// conntrack -E: the first event tells labels, a later one only if they changed, the last never.
+TEST(Render, TellsLabelsInEventsOnlyWhereTheyAreNews) {
+    ct::Event e;
+    e.conn = udp_unreplied();
+    e.conn.labels[0] = 1U << 3;
+    const auto tells = [&](ct::EventType type, std::uint16_t causes) {
+        e.type = type;
+        e.causes = causes;
+        std::string out;
+        append_event(out, e, with_labels());
+        return out.find("labels=three") != std::string::npos;
+    };
+
+    EXPECT_TRUE(tells(ct::EventType::New, ct::cause::kNew));
+    EXPECT_FALSE(tells(ct::EventType::Update, ct::cause::kReply));
+    EXPECT_TRUE(tells(ct::EventType::Update, ct::cause::kLabel));
+    EXPECT_FALSE(tells(ct::EventType::Destroy, ct::cause::kDestroy));
+}
+
+TEST(Render, NamesTheHelperBeforeUseAndNotInTheLastEvent) {
+    ct::Snapshot conn = udp_unreplied();
+    conn.helper = ct::find_helper("tftp");
+
+    EXPECT_TRUE(line(conn).ends_with(" mark=0 helper=tftp use=1\n"));
+    EXPECT_NE(event(ct::EventType::New, conn).find(" helper=tftp\n"), std::string::npos);
+    EXPECT_EQ(event(ct::EventType::Destroy, conn).find("helper"), std::string::npos);
+
+    RenderOptions xml;
+    xml.format = Format::Xml;
+    EXPECT_TRUE(line(conn, xml).ends_with("</meta><helper>tftp</helper></flow>\n"));
+}
+
+// conntrack -E of an entry that conntrack -I made: `mark=0 [USERSPACE] portid=16971`.
+TEST(Render, SaysWhichProcessAskedForAnEvent) {
+    ct::Event e;
+    e.causes = ct::cause::kNew | ct::cause::kFromOutside;
+    e.by = 16971;
+    e.conn = udp_unreplied();
+    std::string out;
+    append_event(out, e, {});
+
+    EXPECT_TRUE(out.ends_with(" sport=53 dport=1111 mark=0 [USERSPACE] portid=16971\n"));
+
+    e.type = ct::EventType::Destroy;
+    e.causes = ct::cause::kDestroy;
+    out.clear();
+    append_event(out, e, {});
+
+    EXPECT_TRUE(out.ends_with(" sport=53 dport=1111 [USERSPACE] portid=16971\n"));
+}
+
+TEST(Render, SavesTheVerificationTagsOfSctp) {
+    ct::Snapshot conn = between(ct::ipproto::kSctp, 5, 6);
+    conn.state = static_cast<std::uint8_t>(ct::SctpState::Established);
+    conn.timeout_s = 49;
+    conn.vtags = {1, 2};
+    RenderOptions save;
+    save.format = Format::Save;
+
+    EXPECT_EQ(line(conn, save),
+              "-A -t 49 -u UNSET -s 192.168.1.10 -d 203.0.113.10 -r 203.0.113.10 -q 192.168.1.10 "
+              "-p sctp --sport 5 --dport 6 --reply-port-src 6 --reply-port-dst 5 "
+              "--state ESTABLISHED --orig-vtag 1 --reply-vtag 2\n");
+}
+
+TEST(Render, MarksWhatIsListedAgainAfterAGap) {
+    std::string out;
+    append_sync(out, udp_unreplied(), {});
+
+    EXPECT_TRUE(out.starts_with("   [SYNC] udp      17 30 src=192.168.1.10 "));
+    EXPECT_TRUE(out.ends_with(" mark=0 use=1\n"));
+
+    RenderOptions options;
+    options.format = Format::Json;
+    out.clear();
+    append_sync(out, udp_unreplied(), options);
+
+    EXPECT_EQ(nlohmann::json::parse(out).at("type"), "sync");
+}
+
 // The longest that any format can be fits the buffer: an entry with every field at its maximum.
 TEST(Render, NoEntryIsLongerThanItsBuffer) {
     ct::Snapshot conn = tcp_established();
@@ -240,9 +375,16 @@ TEST(Render, NoEntryIsLongerThanItsBuffer) {
     conn.bytes.fill(~std::uint64_t{0});
     conn.start = 1;
     conn.stop = ~std::uint64_t{0} >> 1;
+    conn.labels.fill(~std::uint64_t{0});
+    conn.helper = ct::find_helper("netbios-ns");
 
     for (const Format format : {Format::Line, Format::Xml, Format::Save, Format::Json}) {
-        RenderOptions options{format, true, true, true, true, true, 0xffff'ffff, 0, 0};
+        RenderOptions options;
+        options.format = format;
+        options.extended = options.id = options.timestamp = options.ktimestamp = true;
+        options.labels = true;
+        options.label_names = longest_names();
+        options.use = 0xffff'ffff;
         EXPECT_LT(line(conn, options).size(), kMaxEntryBytes);
         EXPECT_LT(event(ct::EventType::Destroy, conn, options).size(), kMaxEntryBytes);
     }

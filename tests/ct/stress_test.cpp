@@ -84,6 +84,40 @@ struct Storm {
         packets.fetch_add(b.size(), std::memory_order_relaxed);
     }
 
+    /// What an operator may do while packets pass: make entries, change them, change settings.
+    void meddle(std::mt19937& random, Nanos t) {
+        const auto rng = [&random] { return static_cast<std::uint32_t>(random()); };
+        Injection e;
+        e.original = tuple4(ipproto::kUdp, kClient, static_cast<std::uint16_t>(rng() % 64), kServer,
+                            static_cast<std::uint16_t>(80 + rng() % 2));
+        e.reply = reply_of(e.original);
+        e.timeout_s = 1 + rng() % 3;
+        if (rng() % 2 == 0) e.status = status::kSeenReply | status::kAssured;
+        if (ct.insert(e, t) == Injected::Exists) {
+            Change c;
+            c.mark = rng();
+            c.mark_mask = 0xff;
+            c.timeout_s = 2;
+            c.status = status::kAssured;
+            if (const auto found = ct.find(e.original, t))
+                static_cast<void>(ct.change(found->handle, c, t));
+        }
+        ct.change_settings([&](Settings& s) {
+            s.acct = rng() % 2 == 0;
+            s.timestamp = rng() % 2 == 0;
+            s.max = 200 + rng() % 57;
+            s.timeouts.udp = 1 + rng() % 3;
+            s.tcp_loose = rng() % 2 == 0;
+            s.log_invalid = rng() % 2 == 0 ? std::uint8_t{255} : std::uint8_t{0};
+        });
+        InvalidNote note;
+        for (WorkerId w = 0; w < kWorkers; ++w)
+            while (ct.next_invalid(w, note)) EXPECT_NE(note.tuple.family, Family::None);
+        Snapshot s;
+        static_cast<void>(ct.snapshot_and_zero(rng() % ct.capacity(), t, s));
+        static_cast<void>(ct.snapshot_in(Stage::Unconfirmed, rng() % ct.capacity(), t, s));
+    }
+
     void control(std::atomic<bool>& stop) {
         std::mt19937 rng{77};
         ct.add_listener();
@@ -98,6 +132,7 @@ struct Storm {
                 EXPECT_TRUE(s.reply.dst == s.original.src || s.reply.dst == v4(kExternal));
                 if (rng() % 64 == 0) ct.erase(s.handle, t);
             }
+            meddle(rng, t);
             Event e;
             for (WorkerId w = 0; w <= kWorkers; ++w)
                 while (ct.next_event(w, e)) EXPECT_EQ(e.conn.original.proto, e.conn.reply.proto);
@@ -129,7 +164,7 @@ void storm(Overflow policy) {
 
     EXPECT_EQ(storm.ct.check_invariants(), "");
     const Counters c = storm.ct.counters();
-    EXPECT_EQ(c.opened, c.expired + c.deleted + c.early_drop + storm.ct.count());
+    EXPECT_EQ(c.opened + c.insert, c.expired + c.deleted + c.early_drop + storm.ct.count());
     EXPECT_GT(c.opened, 100U);
     storm.ct.flush(storm.now);
     EXPECT_EQ(storm.ct.count(), 0U);

@@ -34,7 +34,12 @@ void serve(std::string_view line) {
     require(request.filter.matches(conn) == again.filter.matches(conn));
     std::string text;
     dp::append_line(text, conn, request.output);
-    dp::append_event(text, {ct::EventType::Destroy, 0, conn}, request.output);
+    ct::Event event;
+    event.type = ct::EventType::Destroy;
+    event.conn = conn;
+    conn.labels.fill(~std::uint64_t{0});
+    dp::append_event(text, event, request.output);
+    dp::append_sync(text, conn, request.output);
     try {
         static_cast<void>(dp::tuple_of(request.filter));
     } catch (const dp::BadParameter&) {

@@ -282,6 +282,42 @@ TEST(DeadRules, AWorkingConfigurationHasNone) {
     EXPECT_TRUE(nat::dead_rules(rules).empty());
 }
 
+// What a rule asks of the connection counts as a whole: equal demands cover one another, and a rule
+// in between that marks or labels makes them say nothing.
+TEST(DeadRules, CompareWhatIsAskedOfTheConnection) {
+    Rule first;
+    first.action = Action::Drop;
+    first.match.conn.label = 3;
+    Rule second = first;
+    Rule other = first;
+    other.match.conn.label = 4;
+    Rule set;
+    set.action = Action::Label;
+    set.value = 3;
+
+    EXPECT_EQ(dead_rules(std::vector<Rule>{first, second}).size(), 1U);
+    EXPECT_TRUE(dead_rules(std::vector<Rule>{first, other}).empty());
+    EXPECT_TRUE(dead_rules(std::vector<Rule>{first, set, second}).empty());
+}
+
+TEST(DeadRules, SeeWhatTheConnectionCannotBeAsked) {
+    Rule raw;
+    raw.chain = Chain::Raw;
+    raw.action = Action::Drop;
+    raw.match.conn.dir = 1;
+    Rule nat;
+    nat.chain = Chain::Nat;
+    nat.match.conn.label = 3;
+    Rule expiry;
+    expiry.match.conn.expires_first = 2;
+    expiry.match.conn.expires_last = 1;
+    for (const Rule& r : {raw, nat, expiry})
+        EXPECT_EQ(dead_rules(std::vector<Rule>{r}).size(), 1U);
+    raw.match.conn = {};
+    raw.match.conn.packet_mark_mask = 1;
+    EXPECT_TRUE(dead_rules(std::vector<Rule>{raw}).empty()) << "packets have marks from the start";
+}
+
 TEST(Malformed, SaysWhatIsWrongWithARulesForm) {
     struct Case {
         const char* why;

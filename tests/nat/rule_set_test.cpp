@@ -18,9 +18,16 @@ using ct::Dir;
 using ct::Family;
 using nat::Action;
 using nat::Chain;
+using nat::ConnMatch;
+using nat::FilterVerdict;
+using nat::InvalidPolicy;
 using nat::Match;
+using nat::Prefix;
+using nat::RawVerdict;
 using nat::Rule;
 using nat::RuleSet;
+using nat::ZonePolicy;
+using nat::ZoneScope;
 using test::prefix;
 using test::rule;
 
@@ -294,6 +301,195 @@ TEST(RuleSet, RawRulesGiveZoneOrNotrackOrDrop) {
     EXPECT_TRUE(rules.has_raw());
     EXPECT_FALSE(RuleSet({}, 1).has_raw());
     EXPECT_FALSE(RuleSet({}, 1).raw(0, p).notrack);
+}
+
+/// A packet of a connection whose source is translated: its tuples differ.
+ct::Packet source_translated(ct::Dir dir) {
+    ct::Packet p = packet();
+    p.conn = {1, 1};
+    p.dir = dir;
+    p.original = p.tuple;
+    p.reply = ct::reply_of(p.tuple);
+    p.reply.dst = test::addr("203.0.113.5");
+    p.reply.dport = ct::Be16::from_host(5555);
+    if (dir == ct::Dir::Reply) p.tuple = p.reply;
+    return p;
+}
+
+// iptables' ctorigsrc and the like ask for the connection's tuples, whatever way the packet goes.
+TEST(RuleSet, AsksForTheConnectionsTuplesInBothDirections) {
+    const ct::Packet sample = packet();
+    struct Case {
+        const char* name;
+        void (*ask)(ConnMatch& m, const ct::Packet& p);
+        bool wrong;  ///< does not match
+    };
+    const auto host = [](const ct::Addr& a) { return Prefix{a, 32, ct::Family::Ipv4}; };
+    static const auto to_prefix = host;
+    const std::vector<Case> cases{
+        {"ctorigsrc",
+         [](ConnMatch& m, const ct::Packet& p) { m.orig_src = to_prefix(p.original.src); }, false},
+        {"ctorigdst",
+         [](ConnMatch& m, const ct::Packet& p) { m.orig_dst = to_prefix(p.original.dst); }, false},
+        {"ctreplsrc",
+         [](ConnMatch& m, const ct::Packet& p) { m.reply_src = to_prefix(p.reply.src); }, false},
+        {"ctrepldst",
+         [](ConnMatch& m, const ct::Packet& p) { m.reply_dst = to_prefix(p.reply.dst); }, false},
+        {"ctrepldst of another",
+         [](ConnMatch& m, const ct::Packet& p) { m.reply_dst = to_prefix(p.original.src); }, true},
+        {"ctrepldstport",
+         [](ConnMatch& m, const ct::Packet&) {
+             m.reply_dport = {5555, 5555};
+         },
+         false},
+        {"ctrepldstport of another",
+         [](ConnMatch& m, const ct::Packet&) {
+             m.reply_dport = {5556, 6000};
+         },
+         true},
+        {"ctorigdstport",
+         [](ConnMatch& m, const ct::Packet& p) {
+             m.orig_dport = {p.original.dport.host(), p.original.dport.host()};
+         },
+         false},
+    };
+    for (const Case& c : cases)
+        for (const ct::Dir dir : {ct::Dir::Original, ct::Dir::Reply}) {
+            ct::Packet p = source_translated(dir);
+            Rule r = rule(Chain::Filter, Action::Drop);
+            c.ask(r.match.conn, p);
+            const RuleSet rules{{r}, 1};
+            EXPECT_EQ(rules.filter(0, p).action == Action::Drop, !c.wrong) << c.name;
+        }
+    Rule r = rule(Chain::Filter, Action::Drop);
+    r.match.conn.orig_src = host(sample.tuple.src);
+    ct::Packet without = packet();
+    without.conn = {};
+    EXPECT_EQ(RuleSet({r}, 1).filter(0, without).action, Action::Accept) << "no connection";
+}
+
+TEST(RuleSet, AConnectionWithoutNatNeedsNoTuplesToBeAskedForThem) {
+    Rule r = rule(Chain::Filter, Action::Drop);
+    r.match.conn.reply_dst = {packet().tuple.src, 32, ct::Family::Ipv4};
+    r.match.conn.dir = 1;
+    const RuleSet rules{{r}, 1};
+    ct::Packet p = packet();
+    p.conn = {1, 1};
+    p.mirrored = true;
+    p.tuple = ct::reply_of(p.tuple);
+    p.dir = ct::Dir::Reply;
+
+    EXPECT_EQ(rules.filter(0, p).action, Action::Drop);
+    p.dir = ct::Dir::Original;
+    EXPECT_EQ(rules.filter(0, p).action, Action::Accept) << "ctdir";
+}
+
+TEST(RuleSet, AsksForWhatOnlyTheEntryKnows) {
+    Rule label = rule(Chain::Filter, Action::Drop);
+    label.match.conn.label = 65;
+    Rule expires = rule(Chain::Filter, Action::Reject);
+    expires.match.conn.expires_first = 10;
+    expires.match.conn.expires_last = 20;
+    const RuleSet rules{{label, expires}, 1};
+    EXPECT_TRUE(rules.wants_facts());
+    EXPECT_FALSE(RuleSet({rule(Chain::Filter, Action::Drop)}, 1).wants_facts());
+    ct::Packet p = source_translated(ct::Dir::Original);
+    const auto action = [&](ct::ConnFacts facts) { return rules.filter(0, p, &facts).action; };
+
+    EXPECT_EQ(action({.labels = {0, 2}, .expires_s = 0, .helper = 0}), Action::Drop);
+    EXPECT_EQ(action({.labels = {2, 1}, .expires_s = 10, .helper = 0}), Action::Reject);
+    EXPECT_EQ(action({.labels = {}, .expires_s = 20, .helper = 0}), Action::Reject);
+    EXPECT_EQ(action({.labels = {}, .expires_s = 21, .helper = 0}), Action::Accept);
+    EXPECT_EQ(rules.filter(0, p).action, Action::Accept) << "nothing is known";
+}
+
+// CONNMARK --save-mark and --restore-mark, with masks.
+TEST(RuleSet, CopiesMarksBetweenPacketAndConnection) {
+    Rule set = rule(Chain::Filter, Action::PacketMark);
+    set.value = 0x1234;
+    set.mask = 0x0fff;
+    Rule save = rule(Chain::Filter, Action::SaveMark);
+    save.mask = 0xff;
+    Rule seen = rule(Chain::Filter, Action::Reject);
+    seen.match.conn.packet_mark = 0x234;
+    seen.match.conn.packet_mark_mask = 0xfff;
+    const RuleSet rules{{set, save, seen}, 1};
+    ct::Packet p = packet();
+    p.packet_mark = 0xf000;
+    p.mark = 0xab00;
+
+    const FilterVerdict v = rules.filter(0, p);
+
+    EXPECT_EQ(v.action, Action::Reject);
+    EXPECT_TRUE(v.marked);
+    EXPECT_EQ(p.packet_mark, 0xf234U);
+    EXPECT_EQ(p.mark, 0xab34U);
+
+    const RuleSet restore{{rule(Chain::Filter, Action::RestoreMark)}, 1};
+    EXPECT_FALSE(restore.filter(0, p).marked);
+    EXPECT_EQ(p.packet_mark, 0xab34U);
+}
+
+TEST(RuleSet, LabelsAreAskedForAfterARuleHasSetThem) {
+    Rule set = rule(Chain::Filter, Action::Label);
+    set.value = 127;
+    Rule has = rule(Chain::Filter, Action::Drop);
+    has.match.conn.label = 127;
+    const RuleSet rules{{set, has}, 1};
+    ct::Packet p = source_translated(ct::Dir::Original);
+    ct::ConnFacts facts;
+
+    const FilterVerdict v = rules.filter(0, p, &facts);
+
+    EXPECT_EQ(v.action, Action::Drop);
+    EXPECT_EQ(v.labels[1], std::uint64_t{1} << 63);
+}
+
+// iptables' CT target.
+TEST(RuleSet, TrackRulesSayHowAConnectionIsToBeTracked) {
+    Rule track = rule(Chain::Raw, Action::Track);
+    track.value = 5;
+    track.scope = ZoneScope::Original;
+    track.track.variant = 2;
+    track.track.helper = 1;
+    track.track.event_mask = 4;
+    track.match.in_port = 0;
+    Rule reply = rule(Chain::Raw, Action::Zone);
+    reply.value = 6;
+    reply.scope = ZoneScope::Reply;
+    const RuleSet rules{{track, reply}, 1};
+    ct::Packet p = packet();
+    p.in_port = 0;
+
+    RawVerdict v = rules.raw(0, p);
+    EXPECT_EQ(v.zone, 5);
+    EXPECT_TRUE(v.track.split_zone);
+    EXPECT_EQ(v.track.reply_zone, 0);
+    EXPECT_EQ(v.track.variant, 2);
+    EXPECT_EQ(v.track.helper, 1);
+    EXPECT_EQ(v.track.event_mask, 4);
+
+    p.in_port = 1;
+    v = rules.raw(0, p);
+    EXPECT_EQ(v.zone, 0);
+    EXPECT_TRUE(v.track.split_zone);
+    EXPECT_EQ(v.track.reply_zone, 6);
+    EXPECT_EQ(v.track.event_mask, 0xffff);
+}
+
+TEST(RuleSet, ZonesHaveAPolicyForInvalidPackets) {
+    Rule five = rule(Chain::Raw, Action::Zone);
+    five.value = 5;
+    const std::array<ZonePolicy, 2> zones{{{5, InvalidPolicy::Liberal}, {0, InvalidPolicy::Drop}}};
+    const RuleSet rules{{five}, 1, Action::Accept, zones};
+    ct::Packet p = packet();
+
+    EXPECT_EQ(rules.raw(0, p).track.variant, 1) << "liberal";
+    EXPECT_EQ(rules.invalid_policy(5), InvalidPolicy::Liberal);
+    EXPECT_EQ(rules.invalid_policy(0), InvalidPolicy::Drop);
+    EXPECT_EQ(rules.invalid_policy(65535), InvalidPolicy::Pass);
+    EXPECT_EQ(RuleSet({five}, 1).raw(0, p).track.variant, 0);
+    EXPECT_TRUE(RuleSet({}, 1, Action::Accept, zones).has_raw());
 }
 
 TEST(RuleSet, CountsHitsOfEachWorkerAndSumsThem) {

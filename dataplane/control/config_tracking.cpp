@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// [[zone]], [[timeout_policy]], and the keys of [[rule]] that are about connection tracking: what a
+// raw rule says of the connections to come, and what a rule may ask of a connection.
+#include "ct/base/time.hpp"
+#include "ct/conn/helpers.hpp"
+#include "dataplane/control/config_parts.hpp"
+#include "dataplane/control/notation.hpp"
+#include "dataplane/control/sysctl.hpp"
+#include "dataplane/control/units.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+namespace dp {
+namespace {
+
+using nat::Action;
+using nat::InvalidPolicy;
+using nat::ZoneScope;
+
+constexpr std::array<Word<InvalidPolicy>, 3> kInvalidPolicies{
+    {{"pass", InvalidPolicy::Pass},
+     {"drop", InvalidPolicy::Drop},
+     {"liberal", InvalidPolicy::Liberal}}};
+constexpr std::array<Word<ZoneScope>, 3> kScopes{
+    {{"both", ZoneScope::Both}, {"original", ZoneScope::Original}, {"reply", ZoneScope::Reply}}};
+constexpr std::array<Word<int>, 2> kDirections{{{"original", 0}, {"reply", 1}}};
+// iptables' names (CT target, --ctevents).
+constexpr std::array<Word<std::uint16_t>, 12> kCauses{{{"new", ct::cause::kNew},
+                                                       {"related", ct::cause::kRelated},
+                                                       {"destroy", ct::cause::kDestroy},
+                                                       {"reply", ct::cause::kReply},
+                                                       {"assured", ct::cause::kAssured},
+                                                       {"protoinfo", ct::cause::kProtoinfo},
+                                                       {"helper", ct::cause::kHelper},
+                                                       {"mark", ct::cause::kMark},
+                                                       {"natseqinfo", ct::cause::kSeqadj},
+                                                       {"secmark", ct::cause::kSecmark},
+                                                       {"label", ct::cause::kLabel},
+                                                       {"synproxy", ct::cause::kSynproxy}}};
+
+void read_zones(Section& root, Config& config) {
+    for (Section& section : root.sections("zone")) {
+        nat::ZonePolicy zone;
+        if (const auto id = section.count("id", {0, 0xffff}))
+            zone.zone = static_cast<std::uint16_t>(*id);
+        else if (!section.has("id"))
+            section.problem_at(section.line(), "[[zone]] has no 'id'",
+                               "write its number, like id = 1");
+        section.choice("invalid", zone.invalid, kInvalidPolicies);
+        section.finish();
+        const auto same = [&](const nat::ZonePolicy& z) { return z.zone == zone.zone; };
+        if (section.has("id") && std::any_of(config.zones.begin(), config.zones.end(), same))
+            section.problem("id", fmt::format("zone {} is described twice", zone.zone),
+                            "describe each zone once");
+        config.zones.push_back(zone);
+    }
+}
+
+void read_policies(Section& root, Config& config) {
+    for (Section& section : root.sections("timeout_policy")) {
+        TimeoutPolicy policy;
+        if (auto name = section.text("name")) policy.name = std::move(name->value);
+        if (policy.name.empty())
+            section.problem_at(section.line(), "[[timeout_policy]] has no 'name'",
+                               "write the name by which rules know it");
+        const auto same = [&](const TimeoutPolicy& p) { return p.name == policy.name; };
+        if (std::any_of(config.policies.begin(), config.policies.end(), same))
+            section.problem("name", fmt::format("policy '{}' is described twice", policy.name),
+                            "describe each policy once");
+        ct::Settings settings = config.conntrack;  // what is not given is as in [conntrack]
+        for (const Sysctl& s : sysctls()) {
+            if (s.timeout.empty() || s.timeout.starts_with("fragment")) continue;
+            if (const auto seconds = section.duration(s.timeout, {s.least, s.most}))
+                s.write(settings, *seconds);
+        }
+        section.finish();
+        policy.timeouts = settings.timeouts;
+        config.policies.push_back(std::move(policy));
+    }
+    if (config.policies.size() > ct::kMaxPolicies)
+        root.problem("timeout_policy",
+                     fmt::format("there are {} time-out policies", config.policies.size()),
+                     fmt::format("at most {} can be told apart", ct::kMaxPolicies));
+}
+
+void read_policy_name(Section& section, const Config& config, nat::Rule& rule) {
+    const auto name = section.text("timeout");
+    if (!name) return;
+    for (std::size_t i = 0; i < config.policies.size(); ++i) {
+        if (config.policies[i].name != name->value) continue;
+        rule.track.variant = static_cast<std::uint8_t>(2 * (i + 1));
+        return;
+    }
+    section.problem("timeout",
+                    fmt::format("no [[timeout_policy]] is called {}", in_quotes(name->value)),
+                    "describe it, or name one that is described");
+}
+
+std::uint8_t read_helper(Section& section, std::string_view key) {
+    const auto name = section.text(key);
+    if (!name) return 0;
+    const std::uint8_t helper = ct::find_helper(name->value);
+    if (helper == 0)
+        section.problem(
+            key, fmt::format("no helper is called {}", in_quotes(name->value)),
+            suggestion(name->value, std::span{ct::kHelperNames}.subspan(1), "choose among"));
+    return helper;
+}
+
+void read_events(Section& section, nat::Rule& rule) {
+    if (!section.has("ctevents")) return;
+    std::array<std::string_view, kCauses.size()> names;
+    std::transform(kCauses.begin(), kCauses.end(), names.begin(),
+                   [](const auto& word) { return word.first; });
+    rule.track.event_mask = 0;
+    for (const Text& text : section.scalars("ctevents")) {
+        const auto at = std::find(names.begin(), names.end(), text.value);
+        if (at == names.end())
+            section.problem_at(text.line, fmt::format("'ctevents' names {}", in_quotes(text.value)),
+                               suggestion(text.value, names, "choose among"));
+        else
+            rule.track.event_mask |= kCauses[static_cast<std::size_t>(at - names.begin())].second;
+    }
+}
+
+void read_conn_prefix(Section& section, std::string_view key, nat::Prefix& out) {
+    const auto text = section.text(key);
+    if (!text) return;
+    if (const auto prefix = read_prefix(section, key, *text)) out = *prefix;
+}
+
+void read_conn_ports(Section& section, std::string_view key, nat::PortRange& out) {
+    const auto text = section.scalar(key);
+    if (!text) return;
+    const auto range = parse_ports(text->value);
+    if (range && range->first <= range->last)
+        out = *range;
+    else
+        section.problem(
+            key, fmt::format("'{}' is {}, which is no range of ports", key, in_quotes(text->value)),
+            "write one like 80 or \"8000-8080\"");
+}
+
+/// `ctexpire`: seconds, or a range of them.
+void read_expiry(Section& section, nat::ConnMatch& out) {
+    const auto text = section.scalar("ctexpire");
+    if (!text) return;
+    const std::string_view range = text->value;
+    const std::size_t dash = range.find('-');
+    const auto first = parse_duration(range.substr(0, dash));
+    const auto last =
+        dash == std::string_view::npos ? first : parse_duration(range.substr(dash + 1));
+    constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max();
+    if (!first || !last || *first > *last || *last > kMost) {
+        section.problem("ctexpire", fmt::format("'ctexpire' is {}", in_quotes(range)),
+                        "write seconds or a range, like \"0-30\" or \"1h-5d\"");
+        return;
+    }
+    out.expires_first = static_cast<std::uint32_t>(*first);
+    out.expires_last = static_cast<std::uint32_t>(*last);
+}
+
+}  // namespace
+
+void read_tracking(Section& root, Config& config) {
+    read_zones(root, config);
+    read_policies(root, config);
+}
+
+void read_track_options(Section& section, const Config& config, nat::Rule& rule) {
+    if (const auto zone = section.count("set_zone", {0, 0xffff}))
+        rule.value = static_cast<std::uint32_t>(*zone);
+    section.choice("zone_scope", rule.scope, kScopes);
+    read_policy_name(section, config, rule);
+    rule.track.helper = read_helper(section, "helper");
+    read_events(section, rule);
+    if (const auto mask = section.scalar("mask")) {
+        const auto bits = parse_number(mask->value);
+        if (bits && *bits <= 0xffff'ffff)
+            rule.mask = static_cast<std::uint32_t>(*bits);
+        else
+            section.problem("mask", fmt::format("{} is no mask", in_quotes(mask->value)),
+                            "write a number of 32 bits, like \"0xff\"");
+    }
+}
+
+void read_conn_match(Section& section, nat::ConnMatch& out) {
+    section.choice("ctdir", out.dir, kDirections);
+    read_conn_prefix(section, "ctorigsrc", out.orig_src);
+    read_conn_prefix(section, "ctorigdst", out.orig_dst);
+    read_conn_prefix(section, "ctreplsrc", out.reply_src);
+    read_conn_prefix(section, "ctrepldst", out.reply_dst);
+    read_conn_ports(section, "ctorigsrcport", out.orig_sport);
+    read_conn_ports(section, "ctorigdstport", out.orig_dport);
+    read_conn_ports(section, "ctreplsrcport", out.reply_sport);
+    read_conn_ports(section, "ctrepldstport", out.reply_dport);
+    read_expiry(section, out);
+    out.helper = read_helper(section, "cthelper");
+    if (const auto label = section.count("label", {0, 127})) out.label = static_cast<int>(*label);
+    if (const auto text = section.scalar("packet_mark")) {
+        const auto mark = parse_mark(text->value);
+        if (mark) {
+            out.packet_mark = mark->value;
+            out.packet_mark_mask = mark->mask;
+        } else {
+            section.problem("packet_mark", fmt::format("{} is no mark", in_quotes(text->value)),
+                            "write VALUE or VALUE/MASK, 32 bits each, like \"0x1/0xff\"");
+        }
+    }
+}
+
+ct::Features features_of(const Config& config) {
+    ct::Features out;
+    for (const TimeoutPolicy& p : config.policies) out.policies.push_back(p.timeouts);
+    out.labels = config.labels ||
+                 std::any_of(config.rules.begin(), config.rules.end(), [](const nat::Rule& r) {
+                     return r.action == Action::Label || r.match.conn.label >= 0;
+                 });
+    return out;
+}
+
+}  // namespace dp
