@@ -1,0 +1,229 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""sluicectl beside the real conntrack(8): the same command lines, given to Sluice and to the kernel
+of this machine, must print the same on both streams and exit alike.
+
+What differs by nature is made equal before: the program's name, ids, ports of netlink sockets, the
+order of entries, and a second more or less.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import bench_net
+
+CONFIG = """
+[dataplane]
+workers = 1
+huge_pages = "none"
+mempool = 1024
+[conntrack]
+max = 4096
+labels = true
+[[port]]
+name = "a"
+device = "net_null0"
+addresses = ["192.0.2.1/24"]
+[control]
+socket = "{socket}"
+"""
+B = "-s 10.0.0.1 -d 10.0.0.2"
+TCP = f"-p tcp {B} --sport 1000 --dport 80"
+UDP = f"-p udp {B} --sport 2000 --dport 53"
+
+# In order; each is run on both, and what is in the tables carries over.
+LINES = [
+    "-L", "-C", "-F",
+    f"-I {TCP} -t 100 --state ESTABLISHED",
+    f"-I {TCP} -t 100 --state ESTABLISHED",
+    f"-A {TCP} -t 100 --state ESTABLISHED",
+    f"-I {TCP} -t 100",
+    f"-I {TCP} --state SYN_SENT",
+    f"-I {UDP} -t 50 -u SEEN_REPLY,ASSURED -m 0x10/0xff",
+    f"-A -p udp {B} --sport 2001 --dport 53 -t 50 -w 5",
+    f"-I -p udp {B} --sport 2002 --dport 53 -t 50 --orig-zone 5",
+    f"-I -p udp {B} --sport 2003 --dport 53 -t 50 --reply-zone 5",
+    f"-I -p udp {B} --sport 2004 --dport 53 -t 50 -w 5 --orig-zone 6",
+    f"-I -p udp {B} --sport 2005 --dport 53 -t 50 -n 10.9.9.9:5555",
+    f"-I -p udp {B} --sport 2006 --dport 53 -t 50 -g 10.9.9.8",
+    f"-I -p udp {B} --sport 2007 --dport 53 -t 50 -n 10.9.9.9:1-2",
+    f"-I -p udp {B} --sport 2008 --dport 53 -t 50 -u EXPECTED",
+    f"-I -p udp {B} --sport 2009 --dport 53 -t 50 -u FIXED_TIMEOUT",
+    f"-I -p icmp {B} --icmp-type 8 --icmp-code 0 --icmp-id 77 -t 50",
+    f"-I -p icmp {B} --icmp-type 3 --icmp-code 0 -t 50",
+    "-I -p icmpv6 -s fd00::1 -d fd00::2 --icmpv6-type 128 --icmpv6-code 0 --icmpv6-id 7 -t 50",
+    f"-I -p gre {B} --srckey 5 --dstkey 6 -t 50",
+    f"-I -p sctp {B} --sport 5 --dport 6 -t 50 --state ESTABLISHED --orig-vtag 1 --reply-vtag 2",
+    f"-I -p sctp {B} --sport 5 --dport 6 -t 50 --state ESTABLISHED",
+    f"-I -p udplite {B} --sport 5 --dport 6 -t 50",
+    f"-I -p 99 {B} -t 50",
+    "-L", "-L -o extended,id", "-L -o xml", "-L -o save", "-L -f ipv6", "-L -p tcp", "-C",
+    "-L -p udp --sport 2000", "-L -m 0x10", "-L -m 16/0xff", "-L -u ASSURED", "-L -u UNREPLIED",
+    "-L -u !ASSURED", "-L --src-nat", "-L -n 10.9.9.9", "-L -g", "-L -j", "-L -w 5",
+    "-L --orig-zone 5", "-L --reply-zone 5", "-L -s 10.0.0.0/24", "-L -d 10.0.0.2 -p gre",
+    "-L -r 10.0.0.2", "-L -q 10.9.9.9", "-L -p tcp --state ESTABLISHED", "-L -c 0", "-L -c 5",
+    "-L -z", "-L -z -p udp", "-L dying", "-L unconfirmed", "-L expect", "-L foo", "-C expect",
+    f"-G {UDP}", f"-G -p udp {B} --sport 1 --dport 2", "-G -p udp",
+    f"-U {UDP} -t 40", f"-U {UDP} -m 0x102/0xf0f", f"-U {TCP} -u SEEN_REPLY",
+    f"-U {TCP} --state CLOSE", f"-U {TCP}", f"-U -p udp {B} --sport 9 -m 5", "-U -w 5 -t 3",
+    "-U expect -t 3",
+    "-L", "-D -p udp --sport 2000", "-D -p udp --sport 2000", f"-D {TCP} -o save", "-D -i 5",
+    "-D -z", "-D dying", "-D -m 77", "-S foo", "-L -p foo", "-L -s foo", "-L -u FOO", "-X",
+    "-L -D", "-L --src", "-I expect", "-D -w 5", "-F", "-L", "-F expect",
+]
+
+
+class Tool:
+    """A program that takes conntrack(8)'s command lines."""
+
+    def __init__(self, *command):
+        self.command = [str(word) for word in command]
+
+    def run(self, line):
+        done = subprocess.run([*self.command, *line.split()], capture_output=True, text=True,
+                              timeout=20, check=False, stdin=subprocess.DEVNULL)
+        return done.returncode, self.plain(done.stdout), self.plain(done.stderr)
+
+    @staticmethod
+    def plain(text):
+        """The lines, in an order of their own, without what differs by nature."""
+        lines = []
+        for line in text.splitlines():
+            line = re.sub(r"^(conntrack|sluicectl) v\S+ \(\S+\): ", "TOOL: ", line)
+            line = re.sub(r"`(conntrack|sluicectl) -h' or '(conntrack|sluicectl) --help'", "HELP",
+                          line)
+            line = re.sub(r"\bid=\d{4,}|<id>\d+</id>", "ID", line)
+            line = re.sub(r"portid=\d+( progname=\S+)?", "PORT", line)
+            lines.append(line)
+        # By everything but the time that is left.
+        return sorted(lines, key=lambda line: re.sub(
+            r"^((?:ipv\d +\d+ )?\S+ +\d+) \d+ |-t \d+|<timeout>\d+", r"\1 ", line))
+
+
+def close(mine, theirs):
+    """Whether two lines agree but for a second in the time that is left."""
+    if mine == theirs:
+        return True
+    words, other = re.split(r"([ <>])", mine), re.split(r"([ <>])", theirs)
+    if len(words) != len(other):
+        return False
+    differing = [(a, b) for a, b in zip(words, other) if a != b]
+    return all(a.isdigit() and b.isdigit() and abs(int(a) - int(b)) <= 1 for a, b in differing)
+
+
+class SideBySide(unittest.TestCase):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = Path(tempfile.mkdtemp(prefix="sluice-tool-"))
+        cls.namespace = f"sluice-tool-{os.getpid()}"
+        socket = cls.folder / "control"
+        config = cls.folder / "config.toml"
+        config.write_text(CONFIG.format(socket=socket))
+        cls.log = (cls.folder / "log").open("w+")
+        subprocess.run(["ip", "netns", "add", cls.namespace], check=True)
+        cls.daemon = subprocess.Popen([bench_net.program("sluice"), "-c", config],
+                                      stdout=cls.log, stderr=cls.log)
+        cls.sluice = Tool(bench_net.program("sluicectl"), "--socket", socket)
+        cls.kernel = Tool("ip", "netns", "exec", cls.namespace, "conntrack")
+        for _ in range(300):
+            if cls.sluice.run("ping")[0] == 0:
+                return
+            if cls.daemon.poll() is not None:
+                break
+            time.sleep(0.1)
+        cls.log.seek(0)
+        said = cls.log.read()
+        cls.tearDownClass()
+        raise RuntimeError(f"sluice does not answer:\n{said}")
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.daemon.poll() is None:
+            cls.daemon.send_signal(signal.SIGTERM)
+            cls.daemon.wait(timeout=20)
+        cls.log.close()
+        subprocess.run(["ip", "netns", "del", cls.namespace], check=False)
+        shutil.rmtree(cls.folder)
+
+    def compare(self, line, mine, theirs):
+        self.assertEqual(mine[0], theirs[0], f"{line}: exit codes\n{mine}\n{theirs}")
+        for what, a, b in zip(("stdout", "stderr"), mine[1:], theirs[1:]):
+            same = len(a) == len(b) and all(close(x, y) for x, y in zip(a, b))
+            if not same:  # whole, for the reader
+                self.assertEqual(a, b, f"{line}: {what}")
+
+    def test_both_say_the_same(self):
+        for line in LINES:
+            with self.subTest(line):
+                self.compare(line, self.sluice.run(line), self.kernel.run(line))
+
+    def test_both_tell_the_same_events(self):
+        self.sluice.run("-F")
+        self.kernel.run("-F")
+        listeners = []
+        for tool in (self.sluice, self.kernel):
+            listeners.append(subprocess.Popen([*tool.command, "-E"], stdout=subprocess.PIPE,
+                                              stderr=subprocess.DEVNULL, text=True))
+        time.sleep(0.5)
+        for line in (f"-I {TCP} -t 100 --state SYN_SENT", f"-U {TCP} --state ESTABLISHED -t 300",
+                     f"-U {TCP} -u SEEN_REPLY,ASSURED", f"-I {UDP} -t 50 -m 9", f"-U {UDP} -m 0x10",
+                     f"-D {TCP}", "-D -p udp --sport 2000"):
+            for tool in (self.sluice, self.kernel):
+                code, _, said = tool.run(line)
+                self.assertEqual(code, 0, f"{line}: {said}")
+        time.sleep(0.5)
+        told = []
+        for process in listeners:
+            process.send_signal(signal.SIGINT)
+            told.append(Tool.plain(process.communicate(timeout=10)[0]))
+        self.assertEqual(len(told[1]), 7, told[1])
+        for mine, theirs in zip(*told):
+            self.assertTrue(close(mine, theirs), f"\n{mine}\n{theirs}")
+
+    def test_what_one_saves_the_other_loads(self):
+        for saver, loader in ((self.sluice, self.kernel), (self.kernel, self.sluice)):
+            for tool in (saver, loader):
+                tool.run("-F")
+            for line in (f"-I {TCP} -t 100 --state ESTABLISHED -u SEEN_REPLY,ASSURED",
+                         f"-I {UDP} -t 50", f"-I -p icmp {B} --icmp-type 8 --icmp-code 0 -t 50",
+                         f"-I -p udp {B} --sport 9 --dport 53 -t 50 --orig-zone 5",
+                         f"-I -p gre {B} --srckey 5 --dstkey 6 -t 50"):
+                self.assertEqual(saver.run(line)[0], 0, line)
+            saved = subprocess.run([*saver.command, "-L", "-o", "save"], capture_output=True,
+                                   text=True, check=True).stdout
+            file = self.folder / "saved"
+            file.write_text(saved)
+
+            self.assertEqual(loader.run(f"-R {file}"), (0, [], []))
+
+            self.compare("after -R", loader.run("-L"), saver.run("-L"))
+
+
+def main():
+    reason = None
+    if os.geteuid() != 0:
+        reason = "needs root: a network namespace of its own"
+    elif shutil.which("conntrack") is None:
+        reason = "no program 'conntrack': make deps installs it"
+    else:
+        probe = subprocess.run(["conntrack", "-C"], capture_output=True, check=False)
+        if probe.returncode != 0:
+            reason = "this kernel has no connection tracking"
+    if reason:
+        print(f"comparison with conntrack(8) skipped: {reason}")
+        sys.exit(bench_net.SKIP)
+    unittest.main(verbosity=2)
+
+
+if __name__ == "__main__":
+    main()
