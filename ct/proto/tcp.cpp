@@ -194,7 +194,8 @@ Reset judge_reset(const Track& t, const View& view, const Settings& s) noexcept 
 
 enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
 
-/// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2).
+/// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2),
+/// which the reply's SYN decides.
 void begin_sender(Track& t) noexcept {
     const SynOptions options = syn_options(t.p);
     TcpWindow& w = t.sender;
@@ -202,7 +203,8 @@ void begin_sender(Track& t) noexcept {
     w.max_window = std::max<std::uint32_t>(t.p.tcp_window, 1);
     w.scale = options.scale;
     w.flags = static_cast<std::uint8_t>((w.flags & kLiberal) | options.flags);
-    if ((w.flags & t.receiver.flags & kScaled) == 0) w.scale = t.receiver.scale = 0;
+    const bool both = (w.flags & t.receiver.flags & kScaled) != 0;
+    if (t.p.dir == Dir::Reply && !both) w.scale = t.receiver.scale = 0;
 }
 
 /// The first segment seen of a sender is no SYN: believe it.
@@ -327,8 +329,9 @@ Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Set
                (from == TcpState::SynRecv || from == TcpState::Established)) {
         v.assured = true;
     }
-    // A client that keeps knocking does not keep its entry alive (rule 9).
-    v.refresh = !(t.segment == Segment::Syn && from == TcpState::SynSent);
+    // A client that keeps knocking on a door that nobody answers does not keep its entry alive
+    // (rule 9).
+    v.refresh = view.had_reply || t.segment != Segment::Syn || from != TcpState::SynSent;
     return v;
 }
 
