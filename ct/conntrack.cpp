@@ -210,7 +210,8 @@ void Conntrack::Impl::lookup_burst(WorkerId w, std::span<Packet> packets, Nanos 
                                                                     Ticks ticks) noexcept {
     Match m;
     const bool found = !p.icmp_error &&
-                       examine(candidate, p.tuple, TupleKey::of(p.tuple), ticks, m) && adopt(me, p, m);
+                       examine(candidate, p.tuple, TupleKey::of(p.tuple), ticks, m) &&
+                       adopt(me, p, m);
     if (!found && !lookup_one(me, p, ticks)) return;
     if (p.conn.valid() && proto::needs_side(p.tuple.proto))
         prefetch_write(&pool.side(p.conn.index));

@@ -153,7 +153,8 @@ std::uint32_t load_be32(const std::uint8_t* at) noexcept {
 }
 
 /// Bits of SctpPeer::flags.
-constexpr std::uint32_t kSentInit = 1U << 0;      ///< its INIT announced a tag, and no cookie was acknowledged yet
+constexpr std::uint32_t kSentInit =
+    1U << 0;  ///< its INIT announced a tag, and no cookie was acknowledged yet
 constexpr std::uint32_t kStrangeBeat = 1U << 1;  ///< its last HEARTBEAT had a tag of its own
 
 /// A set of chunk types, those that the table knows.

@@ -91,8 +91,8 @@ struct Segment {
     const std::size_t coverage = lite.coverage.host();
     if (coverage != 0 && coverage < sizeof lite) return Drop::BadUdpliteHeader;
     if (s.whole() && coverage > datagram.size()) return Drop::BadUdpliteHeader;
+    if (lite.checksum.raw() == 0) return Drop::BadUdpliteChecksum;
     if (s.check != Check::Skip) {
-        if (lite.checksum.raw() == 0) return Drop::BadUdpliteChecksum;
         const auto covered = coverage == 0 ? datagram : datagram.first(coverage);
         if (!checksum_holds(s, covered, datagram.size())) return Drop::BadUdpliteChecksum;
     }
@@ -103,8 +103,8 @@ struct Segment {
 
 // ---- SCTP.
 
-/// True if every chunk has a length, so that who walks them comes to an end (RFC 9260 3.2). The last
-/// may reach past the packet, as the first of a packet in fragments does: what it says of the
+/// True if every chunk has a length, so that who walks them comes to an end (RFC 9260 3.2). The
+/// last may reach past the packet, as the first of a packet in fragments does: what it says of the
 /// association stands in front. At most one turn for every four bytes.
 [[nodiscard]] bool chunks_are_sound(Reader chunks) noexcept {
     SctpChunk chunk;
@@ -134,18 +134,22 @@ struct Segment {
 // ---- GRE.
 
 /// A plain tunnel is named by its addresses alone, whatever its key and however short its header,
-/// as in Linux. PPTP (version 1, RFC 2637 4.1) is named by the call id, which tells the receiver the
-/// call; the sender's own is known to a helper only. What is too short to have one counts as plain.
+/// as in Linux. PPTP (version 1, RFC 2637 4.1) is named by the call id, which tells the receiver
+/// the call; the sender's own is known to a helper only. What is too short to have one counts as
+/// plain. False for what is of version 1 and not PPTP.
+[[nodiscard]] bool read_gre(Reader& in, Tuple& tuple) noexcept {
+    GreHeader gre;
+    if (!in.take(gre) || (gre.flags.host() & GreHeader::kVersionMask) != 1) return true;
+    PptpKey key;
+    if (!in.take(key)) return true;
+    if (gre.protocol.host() != GreHeader::kPpp) return false;
+    tuple.dport = key.call_id;
+    return true;
+}
+
 [[nodiscard]] Drop parse_gre(Segment s) noexcept {
     s.set_payload();
-    GreHeader gre;
-    if (!s.in.take(gre) || (gre.flags.host() & GreHeader::kVersionMask) != 1) return Drop::None;
-    PptpKey key;
-    if (!s.in.take(key)) return Drop::None;
-    if (gre.protocol.host() != GreHeader::kPpp) return s.short_by(Drop::BadGreHeader);
-    s.set_ports({}, key.call_id);
-    s.set_payload();
-    return Drop::None;
+    return read_gre(s.in, s.p.tuple) ? Drop::None : s.short_by(Drop::BadGreHeader);
 }
 
 // ---- ICMP and ICMPv6.
@@ -189,15 +193,8 @@ void set_icmp_tuple(Tuple& tuple, const IcmpHeader& icmp) noexcept {
             set_icmp_tuple(tuple, icmp);
             return true;
         }
-        case ipproto::kGre: {
-            GreHeader gre;
-            if (!in.take(gre)) return false;
-            if ((gre.flags.host() & GreHeader::kVersionMask) != 1) return true;
-            PptpKey key;
-            if (!in.take(key)) return false;
-            tuple.dport = key.call_id;
-            return true;
-        }
+        case ipproto::kGre:
+            return read_gre(in, tuple);
         default:
             return true;
     }
@@ -231,9 +228,11 @@ void set_icmp_tuple(Tuple& tuple, const IcmpHeader& icmp) noexcept {
 }
 
 /// Neighbour discovery comes from the link itself and in one piece (RFC 4861 7.1, RFC 6980 5).
+/// Linux leaves all of it untracked but the redirect, which is no query and so INVALID.
 [[nodiscard]] Drop check_icmpv6(const Segment& s, std::uint8_t type) noexcept {
-    s.p.never_tracked = is_neighbour_discovery(type) || is_multicast_listener(type);
-    if (!is_neighbour_discovery(type)) return Drop::None;
+    const bool discovery = is_neighbour_discovery(type);
+    s.p.never_tracked = (discovery && type != icmpv6::kRedirect) || is_multicast_listener(type);
+    if (!discovery) return Drop::None;
     return s.ip.hop_limit == 255 && s.whole() ? Drop::None : Drop::BadIcmpHeader;
 }
 
