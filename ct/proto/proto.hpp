@@ -24,10 +24,11 @@ enum class Outcome : std::uint8_t {
 /// What a tracker made of a packet.
 struct Verdict {
     Outcome outcome = Outcome::Accept;
-    std::uint8_t state = 0;       ///< the connection's state from now on
-    bool assured = false;         ///< the connection is assured from now on (or was already)
-    bool refresh = true;          ///< false: accept, but leave the deadline as it is
-    bool state_changed = false;   ///< `state` and `assured` hold whatever the outcome; an event is due
+    std::uint8_t state = 0;  ///< the connection's state from now on
+    bool assured = false;    ///< the connection is assured from now on (or was already)
+    bool refresh = true;     ///< false: accept, but leave the deadline as it is
+    bool state_changed =
+        false;  ///< `state` and `assured` hold whatever the outcome; an event is due
     std::uint32_t timeout_s = 0;  ///< if accepted and refreshed, or if `cut`
     /// With Ignore or Invalid: a deadline later than `timeout_s` from now comes down to that
     /// (semantics.md 2.2, FIN or RST out of the window in both directions).

@@ -129,9 +129,12 @@ void annotate(const Track& t) noexcept {
     last.segment = static_cast<std::uint8_t>(t.segment);
     last.dir = static_cast<std::uint8_t>(t.p.dir);
     last.seq = t.p.tcp_seq;
-    last.ack = t.p.tcp_ack;
     last.end = t.end;
     last.window = t.p.tcp_window;
+    // The server knows another connection; the client will reset it by this number (RFC
+    // 9293 3.5.1).
+    const bool half_open = t.state == TcpState::SynSent && t.segment == Segment::Ack;
+    if (half_open && t.p.dir == Dir::Reply) last.ack = t.p.tcp_ack;
     if (t.segment != Segment::Syn || t.p.dir != Dir::Original) return;
     const SynOptions options = syn_options(t.p);
     last.scale = options.scale;
@@ -183,7 +186,8 @@ Reset judge_reset(const Track& t, const View& view, const Settings& s) noexcept 
         if (before(seq, t.receiver.max_ack) && !s.tcp_ignore_invalid_rst) return Reset::Forged;
         // A RST right behind its sender's own data is as good as an exact one.
         const bool train = t.last_was(Segment::Ack, t.p.dir) && seq == t.last.end;
-        if (established && seq != t.receiver.max_ack && !train) return Reset::Challenged;
+        const bool exact = !established || seq == t.receiver.max_ack || train;
+        return exact ? Reset::Credible : Reset::Challenged;
     }
     const bool after_ack = t.last.segment == index_of(Segment::Ack);
     if (t.state == TcpState::SynSent && after_ack && seq == t.last.ack) return Reset::Unquestioned;
