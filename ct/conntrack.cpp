@@ -98,7 +98,7 @@ bool Conntrack::Impl::find(const Tuple& t, std::uint64_t h, Ticks now, Match& ou
                       [&](Ref r) { return examine(r.index(), t, k, now, out); });
 }
 
-[[gnu::always_inline]] inline bool Conntrack::Impl::adopt(Packet& p,
+[[gnu::always_inline]] inline bool Conntrack::Impl::adopt(Worker& w, Packet& p,
                                                           const Match& m) const noexcept {
     p.mirrored = (m.fixed_bits & fixed::kMirror) != 0 && !p.icmp_error;
     if (!p.mirrored) {
@@ -120,7 +120,9 @@ bool Conntrack::Impl::find(const Tuple& t, std::uint64_t h, Ticks now, Match& ou
     // (semantics.md 2.8).
     const bool addressed_well = p.tuple.dst == p.inner.src;
     p.state = addressed_well ? CtState::Related : CtState::Invalid;
-    if (!addressed_well) p.conn = {};
+    if (addressed_well) return true;
+    w.counters.error.add();
+    p.conn = {};
     return true;
 }
 
@@ -128,7 +130,7 @@ bool Conntrack::Impl::lookup_one(Worker& w, Packet& p, Ticks now) noexcept {
     Match m;
     std::uint64_t restarts = 0;
     const Tuple t = p.icmp_error ? sought_by_error(p) : p.tuple;
-    const bool found = find(t, p.hash, now, m, restarts) && adopt(p, m);
+    const bool found = find(t, p.hash, now, m, restarts) && adopt(w, p, m);
     if (restarts != 0) w.counters.search_restart.add(restarts);
     return found;
 }
@@ -209,7 +211,8 @@ void Conntrack::Impl::lookup_burst(WorkerId w, std::span<Packet> packets, Nanos 
                                                                     Ticks ticks) noexcept {
     Match m;
     const bool found = !p.icmp_error &&
-                       examine(candidate, p.tuple, TupleKey::of(p.tuple), ticks, m) && adopt(p, m);
+                       examine(candidate, p.tuple, TupleKey::of(p.tuple), ticks, m) &&
+                       adopt(me, p, m);
     if (!found && !lookup_one(me, p, ticks)) return;
     if (p.conn.valid() && proto::needs_side(p.tuple.proto))
         prefetch_write(&pool.side(p.conn.index));
@@ -321,13 +324,17 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         .age = Nanos{ticks - hot.born.load(std::memory_order_acquire)} * kNanosPerTick,
         .side = has_side ? &side : nullptr};
     const proto::Verdict v = proto::update(p, view, settings_of(fixed_bits, side));
-    if (v.outcome == proto::Outcome::Invalid) {
-        leave();
-        if (v.cut) cut_deadline(h, ticks + v.timeout_s * kTicksPerSecond);
+    const bool invalid = v.outcome == proto::Outcome::Invalid;
+    const auto disown = [&] {
         me.counters.invalid.add();
         note_invalid(me, p, m.state());
         p.state = CtState::Invalid;
         p.conn = {};
+    };
+    if (invalid && !v.state_changed) {
+        leave();
+        if (v.cut) cut_deadline(h, ticks + v.timeout_s * kTicksPerSecond);
+        disown();
         return;
     }
     if (v.outcome == proto::Outcome::Reopen) {
@@ -345,10 +352,10 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     const Ticks deadline = ticks + v.timeout_s * kTicksPerSecond;
     const auto after_packet = [&](Meta x) {
         Meta next = x;
-        if (p.dir == Dir::Reply && !killed) next.set_seen_reply();
-        if (killed || accepted) next.set_state(v.state);
+        if (p.dir == Dir::Reply && !killed && !invalid) next.set_seen_reply();
+        if (killed || accepted || v.state_changed) next.set_state(v.state);
+        if (v.assured && (accepted || v.state_changed)) next.set_assured();
         if (accepted) {
-            if (v.assured) next.set_assured();
             const bool worth = worth_storing(x, deadline) || v.state != x.state();
             if (v.refresh && !x.fixed_timeout() && worth) next.set_deadline(deadline);
         } else if (v.cut && ticks_between(deadline, x.deadline()) > 0) {
@@ -388,10 +395,11 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     }
     const int causes = (next.seen_reply() && !was_replied ? cause::kReply : 0) |
                        (promoted ? cause::kAssured : 0) |
-                       (accepted && v.state_changed ? cause::kProtoinfo : 0);
+                       (!killed && v.state_changed ? cause::kProtoinfo : 0);
     if (causes != 0 && listening())
         emit(w, EventType::Update, static_cast<std::uint16_t>(causes), h.index, now);
     if (killed) end(w, h, End::Deleted, true, now);
+    if (invalid) disown();
 }
 
 void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcept {
@@ -480,7 +488,7 @@ Conntrack::Opening Conntrack::open(WorkerId w, Packet& p, Nanos now) noexcept {
     Impl& d = *impl_;
     Impl::Worker& me = *d.workers[w];
     const auto invalid = [&] {
-        me.counters.invalid.add();
+        (p.icmp_error ? me.counters.error : me.counters.invalid).add();
         d.note_invalid(me, p, 0);
         p.state = CtState::Invalid;
         p.conn = {};

@@ -41,7 +41,7 @@ struct Counters {
     std::uint64_t insert_failed = 0;    ///< a clash, or no room in the bucket
     std::uint64_t drop = 0;             ///< packets refused for want of room
     std::uint64_t early_drop = 0;       ///< entries evicted to make room
-    std::uint64_t error = 0;            ///< ICMP errors whose inner packet is unusable
+    std::uint64_t error = 0;            ///< ICMP errors that concern no connection
     std::uint64_t search_restart = 0;   ///< lookups that a writer made start again
     std::uint64_t clash_resolve = 0;    ///< packets that joined the entry which won a race
     std::uint64_t chaintoolong = 0;     ///< refused because the bucket's chain was at its limit

@@ -146,7 +146,7 @@ struct Conntrack::Impl {
     [[nodiscard]] bool find(const Tuple& t, std::uint64_t h, Ticks now, Match& out,
                             std::uint64_t& restarts) const noexcept;
     /// Makes `m` the packet's connection. False if it has ended since.
-    bool adopt(Packet& p, const Match& m) const noexcept;
+    bool adopt(Worker& w, Packet& p, const Match& m) const noexcept;
     void lookup_burst(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
     void seek_bucket(Packet& p) noexcept;
     std::uint32_t seek_entry(Packet& p) noexcept;

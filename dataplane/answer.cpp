@@ -52,7 +52,8 @@ struct IpSpec {
     std::uint8_t proto = 0;
     std::uint8_t ttl = kTtl;
     std::uint8_t tos = 0;
-    std::uint16_t id = 0;  ///< IPv4
+    std::uint16_t id = 0;        ///< IPv4
+    bool dont_fragment = false;  ///< IPv4
 };
 
 [[nodiscard]] constexpr std::size_t ip_bytes(Family family) noexcept {
@@ -69,6 +70,7 @@ void put_ip(std::span<std::uint8_t> out, const IpSpec& spec, std::size_t size) n
         ip.tos = spec.tos;
         ip.total_length = Be16::from_host(static_cast<std::uint16_t>(sizeof ip + size));
         ip.id = Be16::from_host(spec.id);
+        if (spec.dont_fragment) ip.flags_offset = Be16::from_host(ct::Ipv4Header::kDontFragment);
         ip.ttl = spec.ttl;
         ip.protocol = spec.proto;
         ip.src = spec.src.as_v4();
@@ -340,8 +342,7 @@ std::size_t icmp_error(std::span<std::uint8_t> out, const ct::Packet& p, Complai
     return size;
 }
 
-std::size_t tcp_reset(std::span<std::uint8_t> out, const ct::Packet& p,
-                      std::uint16_t ip_id) noexcept {
+std::size_t tcp_reset(std::span<std::uint8_t> out, const ct::Packet& p) noexcept {
     const std::size_t head = kEthernet + ip_bytes(p.tuple.family);
     const std::size_t size = head + sizeof(ct::TcpHeader);
     if ((p.tcp_flags & ct::tcpflag::kRst) != 0 || out.size() < size) return 0;
@@ -349,7 +350,7 @@ std::size_t tcp_reset(std::span<std::uint8_t> out, const ct::Packet& p,
                       .src = p.tuple.dst,
                       .dst = p.tuple.src,
                       .proto = ct::ipproto::kTcp,
-                      .id = ip_id};
+                      .dont_fragment = true};  // so that it needs no id (RFC 6864 4.1)
     put_ip(out, spec, sizeof(ct::TcpHeader));
     ct::TcpHeader tcp{};
     tcp.sport = p.tuple.dport;

@@ -87,7 +87,6 @@ enum class Complaint : std::uint8_t {
 
 /// The reset that a closed port answers p, a TCP segment, with (RFC 9293 3.10.7.1); 0 if p is a
 /// reset itself.
-[[nodiscard]] std::size_t tcp_reset(std::span<std::uint8_t> out, const ct::Packet& p,
-                                    std::uint16_t ip_id) noexcept;
+[[nodiscard]] std::size_t tcp_reset(std::span<std::uint8_t> out, const ct::Packet& p) noexcept;
 
 }  // namespace dp::answer

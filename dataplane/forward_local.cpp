@@ -230,7 +230,7 @@ void Forward::reset(Lane& lane, const Packet& p, Tracking tracking, ct::Nanos no
     if (p.in_port >= links_.size() || (p.data[0] & 1U) != 0 || !may_answer(lane, now)) return;
     rte_mbuf* m = rte_pktmbuf_alloc(lane.pool);
     if (m == nullptr) return;
-    send_packet(lane, m, answer::tcp_reset(room_of(m), p, ++lane.ip_id), p.in_port, tracking);
+    send_packet(lane, m, answer::tcp_reset(room_of(m), p), p.in_port, tracking);
 }
 
 // ---- Out.

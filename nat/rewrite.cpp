@@ -126,8 +126,9 @@ void rewrite_packet(Packet& p) noexcept {
 
     std::uint8_t* l4 = p.data + p.l4_offset;
     const ChecksumDelta ports = set_ports(l4, to);
+    // DCCP is tracked by its addresses alone, so its header may be shorter than it should be.
     const std::optional<std::size_t> at = checksum_offset(to.proto);
-    if (!at) return;
+    if (!at || p.l4_offset + *at + sizeof(Be16) > p.end) return;
     const auto old = ct::load<Be16>(l4 + *at);
     ct::store(l4 + *at, updated(to.proto, old, transport_delta(to.proto, addresses, ports)));
 }

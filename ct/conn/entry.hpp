@@ -213,8 +213,8 @@ struct TcpLast {
 /// tags in host order, 0: not known. Without initialisers, because a union may have one member with
 /// a constructor: sctp::open() sets it.
 struct SctpPeer {
-    std::uint32_t tag;      ///< what its packets must carry
-    std::uint32_t pending;  ///< what they will carry if the handshake under way completes
+    std::uint32_t tag;    ///< what its packets must carry
+    std::uint32_t flags;  ///< proto/sctp.cpp
 };
 
 /// Windows and books; everything but `lock` is under it.

@@ -28,6 +28,13 @@ Verdict update_udp(const View& view, const Timeouts& t) noexcept {
     return v;
 }
 
+/// Linux asks no age of UDP-Lite.
+Verdict update_udplite(const View& view, const Timeouts& t) noexcept {
+    Verdict v = accept(view, view.had_reply ? t.udp_stream : t.udp);
+    v.assured = view.assured || (view.had_reply && !view.nat_clash);
+    return v;
+}
+
 Verdict update_gre(const View& view, const Timeouts& t) noexcept {
     Verdict v = accept(view, view.had_reply ? t.gre_stream : t.gre);
     v.assured = view.assured || view.had_reply;
@@ -105,8 +112,9 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
         case ipproto::kSctp:
             return sctp::update(p, view, s);
         case ipproto::kUdp:
-        case ipproto::kUdplite:
             return update_udp(view, s.timeouts);
+        case ipproto::kUdplite:
+            return update_udplite(view, s.timeouts);
         case ipproto::kGre:
             return update_gre(view, s.timeouts);
         default:

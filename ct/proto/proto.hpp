@@ -16,7 +16,7 @@ namespace ct::proto {
 enum class Outcome : std::uint8_t {
     Accept,  ///< the packet belongs; take over state and time-out
     Ignore,  ///< the packet passes with its connection, but nothing is refreshed (semantics.md 2.2)
-    Invalid,  ///< ctstate INVALID; the connection is untouched
+    Invalid,  ///< ctstate INVALID; the connection is as it was, unless `state_changed`
     Reopen,   ///< the connection is over and this packet opens a new one on its tuple
     Kill,     ///< the packet passes and the connection ends at once
 };
@@ -24,10 +24,11 @@ enum class Outcome : std::uint8_t {
 /// What a tracker made of a packet.
 struct Verdict {
     Outcome outcome = Outcome::Accept;
-    std::uint8_t state = 0;       ///< the connection's state from now on
-    bool assured = false;         ///< the connection is assured from now on (or was already)
-    bool refresh = true;          ///< false: accept, but leave the deadline as it is
-    bool state_changed = false;   ///< an UPDATE event is due (IPCT_PROTOINFO)
+    std::uint8_t state = 0;  ///< the connection's state from now on
+    bool assured = false;    ///< the connection is assured from now on (or was already)
+    bool refresh = true;     ///< false: accept, but leave the deadline as it is
+    bool state_changed =
+        false;  ///< `state` and `assured` hold whatever the outcome; an event is due
     std::uint32_t timeout_s = 0;  ///< if accepted and refreshed, or if `cut`
     /// With Ignore or Invalid: a deadline later than `timeout_s` from now comes down to that
     /// (semantics.md 2.2, FIN or RST out of the window in both directions).

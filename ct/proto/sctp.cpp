@@ -2,14 +2,17 @@
 //
 // SCTP, RFC 9260, judged from the middle of the path.
 //
-// A packet is a list of chunks. Every chunk has to fit the verification tag in the packet's header
-// (section 8.5), and each may move the association on; the last one's state is the packet's.
+// A packet is a list of chunks. Each has to fit the verification tag in the packet's header
+// (section 8.5) and may move the association on, one after the other: what the chunks in front of
+// one that does not belong have done stays done, although the packet is INVALID.
 //
 // Tags. Each side chooses, in its INIT or INIT ACK, the tag that packets towards it must carry, so
-// a direction's tag is learned from the other direction. A new handshake on a live association is
-// either a peer that has restarted (section 5.2) or a stranger who needs no tag to send an INIT.
-// The tags that it offers are therefore kept as `pending` beside those in force, and take over only
-// when a COOKIE ECHO carries the pending one: that is when the endpoints themselves believe in it.
+// a direction's tag is learned from the other direction. An INIT needs no tag, so anybody may send
+// one; an INIT ACK is therefore held to what an INIT of the other side has announced, if there was
+// one, and in a collision of two INITs (section 5.2.1) to the tag that is known. A tag that is not
+// known yet is taken from the first HEARTBEAT or HEARTBEAT ACK. A HEARTBEAT with a tag that is not
+// the known one may come from a peer on another path: it passes and changes nothing, and if the
+// other side acknowledges it, with another tag, that one counts from then on.
 //
 // States. Kernel names and numbers; what the table does not list leaves the state as it is, for a
 // chunk that carries no news (DATA, SACK, a retransmission) is the rule and not the exception. An
@@ -20,6 +23,7 @@
 #include <array>
 #include <cassert>
 #include <cstring>
+#include <optional>
 
 namespace ct::proto::sctp {
 namespace {
@@ -86,6 +90,10 @@ constexpr auto kTransitions = [] {
         // Out of the blue, 8.4: another path's heartbeat, or the end of what began before our time.
         Transition{in(None),                          Original, Type::Heartbeat,        HeartbeatSent},
         Transition{in(None),                          Original, Type::HeartbeatAck,     Closed},
+        Transition{in(None),                          Original, Type::InitAck,          Closed},
+        Transition{in(None),                          Original, Type::CookieEcho,       Closed},
+        Transition{in(None),                          Original, Type::Shutdown,         Closed},
+        Transition{in(None),                          Original, Type::Error,            Closed},
         Transition{in(None),                          Original, Type::ShutdownAck,      ShutdownAckSent},
         // A path that was only probed so far.
         Transition{in(HeartbeatSent),                 Reply,    Type::HeartbeatAck,     Established},
@@ -144,14 +152,71 @@ std::uint32_t load_be32(const std::uint8_t* at) noexcept {
     return Be32::from_raw(raw).host();
 }
 
+/// Bits of SctpPeer::flags.
+constexpr std::uint32_t kSentInit =
+    1U << 0;  ///< its INIT announced a tag, and no cookie was acknowledged yet
+constexpr std::uint32_t kStrangeBeat = 1U << 1;  ///< its last HEARTBEAT had a tag of its own
+
+/// A set of chunk types, those that the table knows.
+using Types = std::uint32_t;
+constexpr Types bit(Type t) noexcept {
+    return Types{1} << static_cast<unsigned>(t);
+}
+constexpr Types kData = Types{1} << 0;
+
+/// A packet with one of these is not held to its direction's tag as a whole, but chunk by chunk.
+constexpr Types kTaggedSingly = bit(Type::Init) | bit(Type::ShutdownComplete) |
+                                bit(Type::CookieEcho) | bit(Type::Abort) | bit(Type::ShutdownAck) |
+                                bit(Type::Heartbeat) | bit(Type::HeartbeatAck);
+/// An association cannot begin with one of these: the packet is out of the blue (8.4).
+constexpr Types kNeverFirst = bit(Type::Abort) | bit(Type::ShutdownComplete) | bit(Type::CookieAck);
+
 /// One chunk, as found.
 struct Chunk {
     Type type{};
     std::uint8_t flags = 0;
-    bool alone = false;  ///< the only one of its packet
     bool first = false;
-    std::uint32_t initiate_tag = 0;  ///< of INIT and INIT ACK (RFC 9260 3.3.2)
+    std::uint32_t at = 0;  ///< offset of its head in the packet's data
 };
+
+/// Calls `visit` for each chunk until it returns false or the packet ends, be it in the middle of
+/// one. False if `visit` did, or a chunk has no length, which would have no end.
+template <class Visitor>
+bool for_each_chunk(const Packet& p, Visitor visit) noexcept {
+    const std::uint32_t begin = p.l4_offset + kHeaderBytes;
+    for (std::uint32_t at = begin; at + kChunkHeaderBytes <= p.end;) {
+        const std::uint8_t* const head = p.data + at;
+        const std::uint32_t size = std::uint32_t{head[2]} << 8 | head[3];
+        if (size == 0) return false;
+        if (!visit(Chunk{.type = Type{head[0]}, .flags = head[1], .first = at == begin, .at = at}))
+            return false;
+        at += (size + 3) / 4 * 4;
+    }
+    return true;
+}
+
+/// The types in the packet; 0 if it has no chunk or one is out of place: INIT, INIT ACK and
+/// SHUTDOWN COMPLETE travel alone (6.10), the cookies come first (5.1).
+Types survey(const Packet& p) noexcept {
+    constexpr Types kAlone = bit(Type::Init) | bit(Type::InitAck) | bit(Type::ShutdownComplete);
+    constexpr Types kFirst = bit(Type::CookieEcho) | bit(Type::CookieAck);
+    constexpr Types kUnknown = Types{1} << 31;
+    Types seen = 0;
+    const bool placed = for_each_chunk(p, [&](const Chunk& c) {
+        const Types type = static_cast<unsigned>(c.type) < kTypes ? bit(c.type) : kUnknown;
+        seen |= type;
+        return c.first || ((seen & kAlone) == 0 && (type & kFirst) == 0);
+    });
+    return placed ? seen : 0;
+}
+
+/// The tag that an INIT or INIT ACK chooses (RFC 9260 3.3.2); none if the chunk is cut.
+std::optional<std::uint32_t> initiate_tag(const Packet& p, const Chunk& c) noexcept {
+    constexpr std::uint32_t kFixedBytes = 16;
+    const std::uint32_t body = c.at + kChunkHeaderBytes;
+    if (body + kFixedBytes > p.end) return {};
+    return load_be32(p.data + body);
+}
 
 /// The packet under judgement.
 struct Track {
@@ -159,113 +224,118 @@ struct Track {
     SctpPeer& own;    ///< of the packet's direction
     SctpPeer& other;  ///< of the opposite direction
     std::uint32_t tag;
+    Types types;
     SctpState state;
-    bool probe = false;  ///< has a HEARTBEAT with a tag of its own
+    bool opens = false;  ///< the association begins with it
+    bool quiet = false;  ///< passes, but refreshes nothing
 };
 
-/// RFC 9260 6.10: these travel alone; 5.1: the cookie comes first.
-bool well_placed(const Chunk& c) noexcept {
-    switch (c.type) {
-        case Type::Init:
-        case Type::InitAck:
-        case Type::ShutdownComplete:
-            return c.alone;
-        case Type::CookieEcho:
-        case Type::CookieAck:
-            return c.first;
-        default:
-            return true;
+enum class Fit : std::uint8_t { Yes, No, Strange };
+
+/// A HEARTBEAT or its ACK whose tag is not the direction's. It proves nothing beside data.
+Fit fit_strange_beat(Track& t, Type type) noexcept {
+    if (t.quiet || (t.types & kData) != 0) return Fit::No;
+    if (type == Type::Heartbeat) {
+        t.own.flags |= kStrangeBeat;
+        t.other.flags &= ~kStrangeBeat;
+        return Fit::Strange;
     }
+    if ((t.other.flags & kStrangeBeat) == 0) return Fit::No;
+    t.other.flags &= ~kStrangeBeat;
+    t.own.tag = t.tag;
+    t.other.tag = 0;
+    return Fit::Yes;
 }
 
 /// RFC 9260 8.5: whether the packet's tag is right for this chunk.
-bool tag_fits(Track& t, const Chunk& c) noexcept {
-    const bool own = t.own.tag != 0 && t.tag == t.own.tag;
+Fit fit_tag(Track& t, const Chunk& c) noexcept {
+    const auto fits = [](bool yes) { return yes ? Fit::Yes : Fit::No; };
     switch (c.type) {
         case Type::Init:
-            return t.tag == 0;
-        case Type::InitAck:
+            return fits(t.tag == 0);
         case Type::CookieEcho:
-            return own || (t.own.pending != 0 && t.tag == t.own.pending);
+            return fits(t.tag == t.own.tag);
         case Type::Abort:
         case Type::ShutdownComplete:
-            if ((c.flags & kReflected) != 0) return t.other.tag != 0 && t.tag == t.other.tag;
-            return own;
-        case Type::ShutdownAck:
-            return true;  // 8.5.1 E: may answer for a lost association
+            return fits(t.tag == ((c.flags & kReflected) != 0 ? t.other.tag : t.own.tag));
         case Type::Heartbeat:
-            if (t.own.tag == 0) t.own.tag = t.tag;
-            if (t.tag != t.own.tag) t.probe = true;
-            return true;
         case Type::HeartbeatAck:
-            if (t.own.tag == 0) t.own.tag = t.tag;
-            return t.tag == t.own.tag;
+            if (t.own.tag == 0) {
+                t.own.tag = t.tag;
+                return Fit::Yes;
+            }
+            if (t.tag != t.own.tag) return fit_strange_beat(t, c.type);
+            t.own.flags &= ~kStrangeBeat;
+            t.other.flags &= ~kStrangeBeat;
+            return Fit::Yes;
         default:
-            return own;
+            return Fit::Yes;
     }
 }
 
-/// Follows the tags of a handshake (see above).
-void follow_handshake(Track& t, const Chunk& c) noexcept {
-    const bool opening = index_of(t.state) <= index_of(SctpState::CookieWait);
-    switch (c.type) {
-        case Type::Init:
-            t.other.pending = c.initiate_tag;
-            if (t.other.tag == 0 || t.state == SctpState::None || t.state == SctpState::Closed)
-                t.other.tag = c.initiate_tag;
-            return;
-        case Type::InitAck:
-            t.other.pending = c.initiate_tag;
-            if (!opening) return;
-            t.own.tag = t.tag;
-            t.other.tag = c.initiate_tag;
-            return;
-        case Type::CookieEcho:
-            if (t.tag == t.own.tag) return;
-            t.own.tag = t.tag;
-            if (t.other.pending != 0) t.other.tag = t.other.pending;
-            return;
-        default:
-            return;
+/// Follows the tags of a handshake (see above), which leads from t.state to `to`. False if an
+/// INIT or INIT ACK does not belong to it.
+bool follow_handshake(Track& t, const Chunk& c, SctpState to) noexcept {
+    const std::optional<std::uint32_t> chosen = initiate_tag(t.p, c);
+    if (!chosen) return false;
+    const bool both = (t.own.flags & t.other.flags & kSentInit) != 0;
+    if (c.type == Type::Init) {
+        if (t.opens || t.other.tag != *chosen) {  // else it announces nothing new
+            if (both) t.other.flags &= ~kSentInit;
+            t.own.flags |= kSentInit;
+        }
+        // A peer that keeps knocking does not keep its entry alive.
+        if (t.state == SctpState::Closed && to == SctpState::Closed && !t.opens) t.quiet = true;
+    } else {
+        const bool announced = (t.other.flags & kSentInit) != 0;
+        const bool changes = t.other.tag != *chosen;
+        if (changes && (both || (!announced && t.other.tag != 0))) return false;
     }
+    t.other.tag = *chosen;
+    return true;
 }
 
 /// Applies one chunk. False if the packet does not belong because of it.
 bool apply(Track& t, const Chunk& c) noexcept {
-    if (!well_placed(c) || !tag_fits(t, c)) return false;
-    if (t.probe) return true;
-    const SctpState to = next_state(t.state, t.p.dir, c.type);
+    const Fit fit = fit_tag(t, c);
+    if (fit == Fit::Strange) t.quiet = true;
+    if (fit != Fit::Yes) return fit == Fit::Strange;
+    if (c.type == Type::CookieAck) {
+        t.own.flags &= ~kSentInit;
+        t.other.flags &= ~kSentInit;
+    }
+    SctpState to = next_state(t.state, t.p.dir, c.type);
     if (to == kRefused) return false;
-    follow_handshake(t, c);
-    if (to != kStay) t.state = to;
+    if (to == kStay) to = t.state;
+    const bool handshake = c.type == Type::Init || c.type == Type::InitAck;
+    if (handshake && !follow_handshake(t, c, to)) return false;
+    t.state = to;
     return true;
 }
 
-/// Applies every chunk of the packet. False if it does not belong, or has none.
+/// Applies every chunk of the packet. False if it does not belong.
 bool walk(Track& t) noexcept {
-    const Packet& p = t.p;
-    const std::uint32_t begin = p.l4_offset + kHeaderBytes;
-    std::uint32_t at = begin;
-    bool any = false;
-    while (at + kChunkHeaderBytes <= p.end) {
-        const std::uint8_t* const chunk = p.data + at;
-        const std::uint32_t size = std::uint32_t{chunk[2]} << 8 | chunk[3];
-        if (size < kChunkHeaderBytes) return false;
-        const std::uint32_t next = at + (size + 3) / 4 * 4;
-        Chunk c{.type = Type{chunk[0]},
-                .flags = chunk[1],
-                .alone = at == begin && next + kChunkHeaderBytes > p.end,
-                .first = at == begin};
-        if (c.type == Type::Init || c.type == Type::InitAck) {
-            if (size < 8 || at + 8 > p.end) return false;
-            c.initiate_tag = load_be32(chunk + 4);
-            if (c.initiate_tag == 0) return false;  // RFC 9260 3.3.2
+    if ((t.types & kTaggedSingly) == 0 && t.tag != t.own.tag) return false;
+    return for_each_chunk(t.p, [&](const Chunk& c) { return apply(t, c); });
+}
+
+/// What the first packet of an association says about tags. False if none may begin with it.
+bool begin(Track& t) noexcept {
+    if ((t.types & kNeverFirst) != 0) return false;
+    return for_each_chunk(t.p, [&](const Chunk& c) {
+        if (next_state(SctpState::None, Dir::Original, c.type) == kRefused) return false;
+        if (c.type == Type::Init) {
+            const std::optional<std::uint32_t> chosen = initiate_tag(t.p, c);
+            if (t.tag != 0 || !chosen) return false;
+            t.other.tag = *chosen;
+        } else {
+            // A probe carries its direction's tag; the answer to anything else out of the blue
+            // reflects it (8.4).
+            const bool beat = c.type == Type::Heartbeat || c.type == Type::HeartbeatAck;
+            (beat ? t.own : t.other).tag = t.tag;
         }
-        if (!apply(t, c)) return false;
-        any = true;
-        at = next;
-    }
-    return any;
+        return true;
+    });
 }
 
 std::uint32_t packet_tag(const Packet& p) noexcept {
@@ -278,14 +348,16 @@ constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
 }  // namespace
 
 Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
-    side.peer[0] = SctpPeer{.tag = 0, .pending = 0};
-    side.peer[1] = SctpPeer{.tag = 0, .pending = 0};
+    side.peer[0] = SctpPeer{.tag = 0, .flags = 0};
+    side.peer[1] = SctpPeer{.tag = 0, .flags = 0};
     Track t{.p = p,
             .own = side.peer[0],
             .other = side.peer[1],
             .tag = packet_tag(p),
-            .state = SctpState::None};
-    if (!walk(t)) return kInvalid;
+            .types = survey(p),
+            .state = SctpState::None,
+            .opens = true};
+    if (t.types == 0 || !begin(t) || !walk(t)) return kInvalid;
     return {.state = static_cast<std::uint8_t>(t.state),
             .state_changed = true,
             .timeout_s = s.timeouts.sctp[index_of(t.state)]};
@@ -298,30 +370,20 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
         .state = view.state, .assured = view.assured, .timeout_s = s.timeouts.sctp[index_of(from)]};
     if (p.fragment == Fragment::Later) return v;
 
-    const bool original = p.dir == Dir::Original;
-    SctpPeer& originals = view.side->peer[0];
-    SctpPeer& replies = view.side->peer[1];
-    const SctpPeer originals_before = originals;
-    const SctpPeer replies_before = replies;
     Track t{.p = p,
-            .own = original ? originals : replies,
-            .other = original ? replies : originals,
+            .own = view.side->peer[index_of(p.dir)],
+            .other = view.side->peer[index_of(opposite(p.dir))],
             .tag = packet_tag(p),
+            .types = survey(p),
             .state = from};
-    if (!walk(t)) {
-        originals = originals_before;
-        replies = replies_before;
-        return kInvalid;
-    }
-    if (t.probe) {
-        v.outcome = Outcome::Ignore;
-        v.refresh = false;
-        return v;
-    }
+    const bool belongs = t.types != 0 && walk(t);
     v.state = static_cast<std::uint8_t>(t.state);
     v.state_changed = t.state != from;
-    v.assured = view.assured || t.state == SctpState::Established;
+    v.assured = view.assured || (v.state_changed && t.state == SctpState::Established);
     v.timeout_s = s.timeouts.sctp[index_of(t.state)];
+    if (belongs && !t.quiet) return v;
+    v.outcome = belongs ? Outcome::Ignore : Outcome::Invalid;
+    v.refresh = false;
     return v;
 }
 

@@ -129,9 +129,12 @@ void annotate(const Track& t) noexcept {
     last.segment = static_cast<std::uint8_t>(t.segment);
     last.dir = static_cast<std::uint8_t>(t.p.dir);
     last.seq = t.p.tcp_seq;
-    last.ack = t.p.tcp_ack;
     last.end = t.end;
     last.window = t.p.tcp_window;
+    // The server knows another connection; the client will reset it by this number (RFC
+    // 9293 3.5.1).
+    const bool half_open = t.state == TcpState::SynSent && t.segment == Segment::Ack;
+    if (half_open && t.p.dir == Dir::Reply) last.ack = t.p.tcp_ack;
     if (t.segment != Segment::Syn || t.p.dir != Dir::Original) return;
     const SynOptions options = syn_options(t.p);
     last.scale = options.scale;
@@ -183,7 +186,8 @@ Reset judge_reset(const Track& t, const View& view, const Settings& s) noexcept 
         if (before(seq, t.receiver.max_ack) && !s.tcp_ignore_invalid_rst) return Reset::Forged;
         // A RST right behind its sender's own data is as good as an exact one.
         const bool train = t.last_was(Segment::Ack, t.p.dir) && seq == t.last.end;
-        if (established && seq != t.receiver.max_ack && !train) return Reset::Challenged;
+        const bool exact = !established || seq == t.receiver.max_ack || train;
+        return exact ? Reset::Credible : Reset::Challenged;
     }
     const bool after_ack = t.last.segment == index_of(Segment::Ack);
     if (t.state == TcpState::SynSent && after_ack && seq == t.last.ack) return Reset::Unquestioned;
@@ -194,7 +198,8 @@ Reset judge_reset(const Track& t, const View& view, const Settings& s) noexcept 
 
 enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
 
-/// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2).
+/// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2),
+/// which the reply's SYN decides.
 void begin_sender(Track& t) noexcept {
     const SynOptions options = syn_options(t.p);
     TcpWindow& w = t.sender;
@@ -202,7 +207,8 @@ void begin_sender(Track& t) noexcept {
     w.max_window = std::max<std::uint32_t>(t.p.tcp_window, 1);
     w.scale = options.scale;
     w.flags = static_cast<std::uint8_t>((w.flags & kLiberal) | options.flags);
-    if ((w.flags & t.receiver.flags & kScaled) == 0) w.scale = t.receiver.scale = 0;
+    const bool both = (w.flags & t.receiver.flags & kScaled) != 0;
+    if (t.p.dir == Dir::Reply && !both) w.scale = t.receiver.scale = 0;
 }
 
 /// The first segment seen of a sender is no SYN: believe it.
@@ -327,8 +333,9 @@ Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Set
                (from == TcpState::SynRecv || from == TcpState::Established)) {
         v.assured = true;
     }
-    // A client that keeps knocking does not keep its entry alive (rule 9).
-    v.refresh = !(t.segment == Segment::Syn && from == TcpState::SynSent);
+    // A client that keeps knocking on a door that nobody answers does not keep its entry alive
+    // (rule 9).
+    v.refresh = view.had_reply || t.segment != Segment::Syn || from != TcpState::SynSent;
     return v;
 }
 

@@ -274,13 +274,9 @@ struct SctpChunk {
 };
 static_assert(sizeof(SctpChunk) == 4 && WireFormat<SctpChunk>);
 
-/// RFC 2784 2, with RFC 2890's key and sequence bits.
+/// RFC 2784 2, with RFC 2890's key bit.
 struct GreHeader {
-    static constexpr std::uint16_t kChecksum = 0x8000;
-    static constexpr std::uint16_t kRouting = 0x4000;
     static constexpr std::uint16_t kKey = 0x2000;
-    static constexpr std::uint16_t kSequence = 0x1000;
-    static constexpr std::uint16_t kAck = 0x0080;  ///< version 1 only
     static constexpr std::uint16_t kVersionMask = 0x0007;
     static constexpr std::uint16_t kPpp = 0x880b;  ///< the one protocol of version 1
 
@@ -295,8 +291,5 @@ struct PptpKey {
     Be16 call_id;  ///< the peer's
 };
 static_assert(sizeof(PptpKey) == 4 && WireFormat<PptpKey>);
-
-/// Bytes of the shortest DCCP header (RFC 4340 5.1, X=0).
-inline constexpr std::size_t kDccpHeaderBytes = 12;
 
 }  // namespace ct

@@ -73,13 +73,9 @@ struct Segment {
     if (length < sizeof udp) return Drop::BadUdpLength;
     // What lies behind the UDP length belongs to nobody, and no checksum covers it.
     if (s.whole() && length > rest.size()) return Drop::BadUdpLength;
-    if (udp.checksum.raw() == 0) {
-        // RFC 768: the sender computed none. RFC 8200 8.1: over IPv6 it had to.
-        const bool required = s.p.tuple.family == Family::Ipv6 && s.check != Check::Skip;
-        if (required) return Drop::BadUdpChecksum;
-    } else if (s.check != Check::Skip && !checksum_holds(s, rest.first(length), length)) {
-        return Drop::BadUdpChecksum;
-    }
+    // Zero: the sender computed none (RFC 768), which RFC 6935 allows to tunnels over IPv6, too.
+    const bool checked = udp.checksum.raw() != 0 && s.check != Check::Skip;
+    if (checked && !checksum_holds(s, rest.first(length), length)) return Drop::BadUdpChecksum;
     s.set_ports(udp.sport, udp.dport);
     s.set_payload();
     return Drop::None;
@@ -95,8 +91,8 @@ struct Segment {
     const std::size_t coverage = lite.coverage.host();
     if (coverage != 0 && coverage < sizeof lite) return Drop::BadUdpliteHeader;
     if (s.whole() && coverage > datagram.size()) return Drop::BadUdpliteHeader;
+    if (lite.checksum.raw() == 0) return Drop::BadUdpliteChecksum;
     if (s.check != Check::Skip) {
-        if (lite.checksum.raw() == 0) return Drop::BadUdpliteChecksum;
         const auto covered = coverage == 0 ? datagram : datagram.first(coverage);
         if (!checksum_holds(s, covered, datagram.size())) return Drop::BadUdpliteChecksum;
     }
@@ -107,17 +103,16 @@ struct Segment {
 
 // ---- SCTP.
 
-/// True if `chunks` is one chunk after another to the end (RFC 9260 3.2), at least one. The padding
-/// of the last may be missing. At most one turn for every four bytes.
+/// True if every chunk has a length, so that who walks them comes to an end (RFC 9260 3.2). The
+/// last may reach past the packet, as the first of a packet in fragments does: what it says of the
+/// association stands in front. At most one turn for every four bytes.
 [[nodiscard]] bool chunks_are_sound(Reader chunks) noexcept {
-    do {
-        SctpChunk chunk;
-        if (!chunks.peek(chunk)) return false;
+    SctpChunk chunk;
+    while (chunks.peek(chunk)) {
         const std::size_t length = chunk.length.host();
-        if (length < sizeof chunk || !chunks.skip(length)) return false;
-        const std::size_t padding = -length % 4;
-        if (!chunks.skip(padding)) return chunks.left() == 0;
-    } while (chunks.left() != 0);
+        if (length == 0) return false;
+        if (!chunks.skip((length + 3) / 4 * 4)) return true;
+    }
     return true;
 }
 
@@ -127,7 +122,7 @@ struct Segment {
     if (!s.in.take(sctp)) return s.short_by(Drop::Truncated);
     SctpChunk first;
     if (!s.in.peek(first)) return s.short_by(Drop::BadSctpHeader);
-    if (s.whole() && !chunks_are_sound(s.in)) return Drop::BadSctpHeader;
+    if (!chunks_are_sound(s.in)) return s.short_by(Drop::BadSctpHeader);
     if (s.check == Check::Bad) return Drop::BadSctpChecksum;
     if (s.check == Check::Verify && sctp_checksum(packet) != sctp.checksum)
         return Drop::BadSctpChecksum;
@@ -136,65 +131,32 @@ struct Segment {
     return Drop::None;
 }
 
-// ---- GRE and DCCP.
+// ---- GRE.
 
-/// The optional fields of version 0 (RFC 2784 2.1, RFC 2890 2): checksum and offset, which RFC
-/// 1701's routing needs too, then key, then sequence.
-[[nodiscard]] bool skip_gre_fields(Reader& in, unsigned flags) noexcept {
-    std::size_t words = (flags & (GreHeader::kChecksum | GreHeader::kRouting)) != 0 ? 1 : 0;
-    if ((flags & GreHeader::kKey) != 0) ++words;
-    if ((flags & GreHeader::kSequence) != 0) ++words;
-    return in.skip(words * 4);
-}
-
-/// RFC 2637 4.1: PPP only, and the key is always there.
-[[nodiscard]] bool take_pptp_fields(Segment& s, const GreHeader& gre, PptpKey& key) noexcept {
-    const unsigned flags = gre.flags.host();
-    constexpr unsigned kForbidden = GreHeader::kChecksum | GreHeader::kRouting;
-    if ((flags & kForbidden) != 0 || (flags & GreHeader::kKey) == 0) return false;
-    if (gre.protocol.host() != GreHeader::kPpp || !s.in.take(key)) return false;
-    std::size_t words = (flags & GreHeader::kSequence) != 0 ? 1 : 0;
-    if ((flags & GreHeader::kAck) != 0) ++words;
-    if (!s.in.skip(words * 4)) return false;
-    return !s.whole() || key.payload_length.host() <= s.in.left();
-}
-
-/// A plain tunnel is named by its addresses alone, whatever its key, as in Linux. PPTP is named by
-/// the call id, which tells the receiver the call; the sender's own is known to a helper only.
-[[nodiscard]] Drop parse_gre(Segment s) noexcept {
+/// A plain tunnel is named by its addresses alone, whatever its key and however short its header,
+/// as in Linux. PPTP (version 1, RFC 2637 4.1) is named by the call id, which tells the receiver
+/// the call; the sender's own is known to a helper only. What is too short to have one counts as
+/// plain. False for what is of version 1 and not PPTP.
+[[nodiscard]] bool read_gre(Reader& in, Tuple& tuple) noexcept {
     GreHeader gre;
-    if (!s.in.take(gre)) return s.short_by(Drop::Truncated);
-    const unsigned flags = gre.flags.host();
-    switch (flags & GreHeader::kVersionMask) {
-        case 0:
-            if (!skip_gre_fields(s.in, flags)) return s.short_by(Drop::BadGreHeader);
-            break;
-        case 1: {
-            PptpKey key;
-            if (!take_pptp_fields(s, gre, key)) return s.short_by(Drop::BadGreHeader);
-            s.set_ports({}, key.call_id);
-            break;
-        }
-        default:
-            return Drop::BadGreHeader;
-    }
-    s.set_payload();
-    return Drop::None;
+    if (!in.take(gre) || (gre.flags.host() & GreHeader::kVersionMask) != 1) return true;
+    PptpKey key;
+    if (!in.take(key)) return true;
+    if (gre.protocol.host() != GreHeader::kPpp) return false;
+    tuple.dport = key.call_id;
+    return true;
 }
 
-/// DCCP is tracked as a generic protocol, without ports, as Linux does since it has no DCCP
-/// tracker.
-[[nodiscard]] Drop parse_dccp(Segment s) noexcept {
-    if (s.in.left() < kDccpHeaderBytes) return s.short_by(Drop::BadDccpHeader);
+[[nodiscard]] Drop parse_gre(Segment s) noexcept {
     s.set_payload();
-    return Drop::None;
+    return read_gre(s.in, s.p.tuple) ? Drop::None : s.short_by(Drop::BadGreHeader);
 }
 
 // ---- ICMP and ICMPv6.
 
+/// Of ICMPv6 every message whose type has no high-order bit, be it known or not (RFC 4443 2.1).
 [[nodiscard]] constexpr bool is_icmp_error(std::uint8_t proto, std::uint8_t type) noexcept {
-    if (proto == ipproto::kIcmpv6)
-        return type >= icmpv6::kUnreachable && type <= icmpv6::kParameterProblem;
+    if (proto == ipproto::kIcmpv6) return type < icmpv6::kFirstInformational;
     return type == icmp::kUnreachable || type == icmp::kSourceQuench || type == icmp::kRedirect ||
            type == icmp::kTimeExceeded || type == icmp::kParameterProblem;
 }
@@ -231,15 +193,8 @@ void set_icmp_tuple(Tuple& tuple, const IcmpHeader& icmp) noexcept {
             set_icmp_tuple(tuple, icmp);
             return true;
         }
-        case ipproto::kGre: {
-            GreHeader gre;
-            if (!in.take(gre)) return false;
-            if ((gre.flags.host() & GreHeader::kVersionMask) != 1) return true;
-            PptpKey key;
-            if (!in.take(key)) return false;
-            tuple.dport = key.call_id;
-            return true;
-        }
+        case ipproto::kGre:
+            return read_gre(in, tuple);
         default:
             return true;
     }
@@ -273,9 +228,11 @@ void set_icmp_tuple(Tuple& tuple, const IcmpHeader& icmp) noexcept {
 }
 
 /// Neighbour discovery comes from the link itself and in one piece (RFC 4861 7.1, RFC 6980 5).
+/// Linux leaves all of it untracked but the redirect, which is no query and so INVALID.
 [[nodiscard]] Drop check_icmpv6(const Segment& s, std::uint8_t type) noexcept {
-    s.p.never_tracked = is_neighbour_discovery(type) || is_multicast_listener(type);
-    if (!is_neighbour_discovery(type)) return Drop::None;
+    const bool discovery = is_neighbour_discovery(type);
+    s.p.never_tracked = (discovery && type != icmpv6::kRedirect) || is_multicast_listener(type);
+    if (!discovery) return Drop::None;
     return s.ip.hop_limit == 255 && s.whole() ? Drop::None : Drop::BadIcmpHeader;
 }
 
@@ -317,8 +274,6 @@ Drop parse_transport(Packet& p, Reader in, const IpInfo& ip, Check check) noexce
             return parse_sctp(s);
         case ipproto::kGre:
             return parse_gre(s);
-        case ipproto::kDccp:
-            return parse_dccp(s);
         default:
             s.set_payload();
             return Drop::None;

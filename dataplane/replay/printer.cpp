@@ -71,6 +71,11 @@ void Printer::stats(const Totals& t, const ct::Conntrack& conntrack) {
     row("evicted", c.early_drop, "connections that ended to make room");
     row("deleted", c.deleted, "connections that ended by RST or reopening");
     row("invalid", c.invalid, "packets that fit no connection");
+    row("found", c.found, "tuples that translation found taken");
+    row("insert_failed", c.insert_failed, "connections that did not enter the table");
+    row("drop", c.drop, "packets refused for want of room");
+    row("error", c.error, "ICMP errors that concern no connection");
+    row("clash_resolve", c.clash_resolve, "packets that joined the entry which won a race");
 }
 
 void Printer::close() {

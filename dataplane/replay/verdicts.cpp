@@ -10,7 +10,7 @@ namespace {
 
 /// Reasons that parse() has for a packet whose IP header is sound: iptables calls it INVALID.
 [[nodiscard]] constexpr bool is_malformed_transport(ct::Drop d) noexcept {
-    return d >= ct::Drop::BadTcpHeader && d <= ct::Drop::BadDccpHeader;
+    return d >= ct::Drop::BadTcpHeader && d <= ct::Drop::BadGreHeader;
 }
 
 [[nodiscard]] std::string_view name_of(ct::CtState state) noexcept {

@@ -44,8 +44,7 @@ template <class Make>
 TEST(Answer, ResetOfASegmentWithoutAckAcknowledgesIt) {
     const Parsed segment{syn().payload("abc").build()};
 
-    const Parsed reset{
-        made([&](auto out) { return dp::answer::tcp_reset(out, segment.packet, 1); })};
+    const Parsed reset{made([&](auto out) { return dp::answer::tcp_reset(out, segment.packet); })};
 
     ASSERT_EQ(reset.packet.drop, ct::Drop::None);
     EXPECT_EQ(reset.packet.tuple, ct::reply_of(segment.packet.tuple));
@@ -59,8 +58,7 @@ TEST(Answer, ResetOfASegmentWithAckTakesItsAcknowledgementAsSequence) {
     const Parsed segment{
         PacketBuilder{}.ipv6("2001:db8::5", "2001:db8::1").tcp(1, 2).flags("A").ack(777).build()};
 
-    const Parsed reset{
-        made([&](auto out) { return dp::answer::tcp_reset(out, segment.packet, 1); })};
+    const Parsed reset{made([&](auto out) { return dp::answer::tcp_reset(out, segment.packet); })};
 
     ASSERT_EQ(reset.packet.drop, ct::Drop::None);
     EXPECT_EQ(reset.packet.tcp_flags, ct::tcpflag::kRst);
@@ -70,7 +68,7 @@ TEST(Answer, ResetOfASegmentWithAckTakesItsAcknowledgementAsSequence) {
 TEST(Answer, ResetIsNeverAnsweredByAReset) {
     const Parsed segment{syn().flags("R").build()};
 
-    EXPECT_EQ(made([&](auto out) { return dp::answer::tcp_reset(out, segment.packet, 1); }).size(),
+    EXPECT_EQ(made([&](auto out) { return dp::answer::tcp_reset(out, segment.packet); }).size(),
               0U);
 }
 

@@ -11,6 +11,9 @@ one. Here each interface's packets become a capture, and the outcome is judged b
   events            the sequence of `conntrack -E`
   states            ctstate and direction of each packet
   emitted           the packets that leave, byte for byte, and by which interface
+  counters          what `conntrack -S` counts of packets: invalid, insert_failed, drop, early_drop,
+                    error and clash_resolve; a packet that Sluice drops for a reason of its own, as
+                    malformed or for want of a port, counts as the kernel counts it
 
 once as the kernel's defaults are and once with accounting and timestamps on (acct-list, ...).
 Time-outs may differ by one second, ids by anything, entries stand in any order; ports and addresses
@@ -65,7 +68,8 @@ SEEDS = {"snat-range-exhausted": 32}
 # Cases that are not about packets.
 NOT_PACKETS = {"conntrack-tool-ops": "operations of conntrack(8), which sluicectl's tests repeat"}
 
-ALL = ("list", "ext", "ipv6", "events", "states", "emitted")
+ALL = ("list", "ext", "ipv6", "events", "states", "emitted", "counters")
+COUNTERS = ("invalid", "insert_failed", "drop", "early_drop", "error", "clash_resolve")
 
 NO_HELPERS = "there are no helpers, so no expectations and no RELATED data connections"
 FRAGMENTS = "Sluice lets fragments travel one by one; the kernel puts them together first"
@@ -81,7 +85,9 @@ def each(reason, *aspects):
 # case -> {aspect: reason}. A plain aspect stands for its "acct-" twin, too.
 KNOWN = {
     "ftp-active": each(NO_HELPERS, "list", "ext", "events", "states"),
-    "ftp-active-masquerade": each(NO_HELPERS, "list", "ext", "events", "states", "emitted"),
+    "ftp-active-masquerade": each(
+        NO_HELPERS, "list", "ext", "events", "states", "emitted", "counters"
+    ),
     "ftp-passive": each(NO_HELPERS, "list", "ext", "events", "states"),
     "icmpv6-echo-ndp": each(
         "the kernel's interface has no link address to put into the advertisement", "emitted"
@@ -90,9 +96,8 @@ KNOWN = {
         FRAGMENTS, "states", "emitted", "acct-list", "acct-ext", "acct-ipv6"
     ),
     "pptp-gre": each(NO_HELPERS, "list", "ext", "events", "states", "emitted"),
-    "redirect-local": each("the kernel sends its RST with DF and no id", "emitted"),
     "sip": each(NO_HELPERS, "list", "ext", "events", "states"),
-    "synproxy": each(NO_SYNPROXY, "list", "ext", "events", "states", "emitted"),
+    "synproxy": each(NO_SYNPROXY, "list", "ext", "events", "states", "emitted", "counters"),
     "tcp-bad-packets": each(MALFORMED, "emitted"),
     "tftp": each(NO_HELPERS, "list", "ext", "events", "states", "emitted"),
     "udp-bad-packets": each(MALFORMED, "emitted"),
@@ -151,6 +156,27 @@ def difference(name, ours, kernel):
         ["  --- " + name]
         + ["  " + l for l in difflib.ndiff(text(kernel), text(ours)) if not l.startswith("?")]
     )
+
+
+def kernel_counters(path):
+    """The counters of `conntrack -S`, summed over the processors."""
+    text = path.read_text()
+    return {name: sum(map(int, re.findall(rf"\b{name}=(\d+)", text))) for name in COUNTERS}
+
+
+def our_counters(lines):
+    """The same out of what `sluice-replay --stats` prints."""
+    rows = {l.split()[0]: int(l.split()[1]) for l in lines if re.match(r"\w+ +\d+ ", l)}
+    rows["early_drop"] = rows["evicted"]
+    for name, n in rows.copy().items():
+        if name.startswith("bad_icmp_"):
+            rows["error"] += n
+        elif name == "nat_no_port":  # the kernel notices when it confirms the entry
+            rows["insert_failed"] += n
+            rows["drop"] += n
+        elif re.match(r"bad_(tcp|udp|udplite|sctp|gre)_", name) or name == "truncated":
+            rows["invalid"] += n
+    return {name: rows[name] for name in COUNTERS}
 
 
 def read_lines(path):
@@ -231,6 +257,7 @@ class Case:
             "events": events,
             "states": [" ".join(l.split()[3:5]) for l in verdicts.read_text().splitlines()],
             "emitted": emitted,
+            "counters": our_counters(self.run("--stats", "--seed", seed)),
         }
 
     def kernel(self):
@@ -241,6 +268,7 @@ class Case:
             "events": read_lines(self.directory / "conntrack-E.txt"),
             "states": [self.state(s["ct_state"]) for s in self.steps],
             "emitted": {s["n"]: [(e["iface"], e["hex"]) for e in s["emitted"]] for s in self.steps},
+            "counters": kernel_counters(self.directory / "conntrack-S.txt"),
         }
         ipv6 = self.directory / "conntrack-L-ipv6.txt"
         if ipv6.exists():
@@ -278,6 +306,8 @@ class Case:
                     for n in sorted(by_step)
                     for port, packet in by_step[n]
                 ]
+            elif aspect == "counters":
+                as_lines = lambda counts: [(f"{name} {n}", None) for name, n in counts.items()]
             elif aspect == "states":
                 as_lines = lambda states: [(f"{n} {s}", None) for n, s in enumerate(states, 1)]
             else:

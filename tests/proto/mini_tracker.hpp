@@ -123,6 +123,7 @@ private:
             return r;
         }
         if (v.cut && deadline < conn.deadline) conn.deadline = deadline;
+        if (v.state_changed && v.outcome != Outcome::Kill) conn.state = v.state;
         if (v.outcome == Outcome::Invalid) {
             r.state = ct::CtState::Invalid;
             return r;

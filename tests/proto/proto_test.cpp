@@ -104,13 +104,22 @@ TEST(Udp, ANatClashIsNeverAssured) {
 
 TEST(Udplite, HasTheTimeoutsOfUdp) {
     Box box;
-    box.at(0, Box::out().udplite(4000, 53));
-    box.at(0.1, Box::in().udplite(53, 4000));
+    EXPECT_EQ(left(box.at(0, Box::out().udplite(4000, 53)), 0), 30U);
+    EXPECT_EQ(left(box.at(0.1, Box::in().udplite(53, 4000)), 0.1), 30U);
 
     const auto r = box.at(3, Box::out().udplite(4000, 53));
 
     EXPECT_TRUE(r.conn->assured);
     EXPECT_EQ(left(r, 3), 120U);
+}
+
+// Unlike UDP: Linux does not wait for two seconds (tests/differential).
+TEST(Udplite, IsAStreamWithThePacketAfterTheFirstAnswer) {
+    Box box;
+    box.at(0, Box::out().udplite(4000, 53));
+    box.at(0.1, Box::in().udplite(53, 4000));
+
+    EXPECT_TRUE(box.at(0.2, Box::out().udplite(4000, 53)).conn->assured);
 }
 
 TEST(Icmp, AnEchoRequestOpensAndItsReplyBelongs) {

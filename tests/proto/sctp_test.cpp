@@ -197,10 +197,11 @@ TEST(Sctp, AnInitWithATagIsInvalid) {
     EXPECT_EQ(box.send(Dir::Original, kServerTag, kInit, kClientTag).state, CtState::Invalid);
 }
 
-TEST(Sctp, AnInitThatAnnouncesTagZeroIsInvalid) {  // RFC 9260 3.3.2
+// RFC 9260 3.3.2 forbids it; Linux leaves that to the receiver.
+TEST(Sctp, AnInitThatAnnouncesTagZeroOpensAnAssociation) {
     Box box;
 
-    EXPECT_EQ(box.send(Dir::Original, 0, kInit, 0).state, CtState::Invalid);
+    EXPECT_EQ(abbreviation(box.send(Dir::Original, 0, kInit, 0)), "CL");
 }
 
 // RFC 9260 8.5.1 B and C.
@@ -223,7 +224,20 @@ TEST(Sctp, AHeartbeatWithAnotherTagPassesAndRefreshesNothing) {
 
     EXPECT_EQ(r.verdict.outcome, Outcome::Ignore);
     EXPECT_EQ(r.conn->remaining_s(box.now), 205U);
-    EXPECT_EQ(box.send(Dir::Reply, 0x99999999, kHeartbeatAck).state, CtState::Invalid);
+    EXPECT_EQ(box.right(Dir::Original, kHeartbeatAck).state, CtState::Established);
+}
+
+// The other path's tags are those of another association of the same endpoints (RFC 9260 5.4).
+TEST(Sctp, AnAcknowledgedHeartbeatOfAnotherPathBringsItsTag) {
+    Box box;
+    box.establish();
+
+    box.send(Dir::Original, 0x99999999, kHeartbeat);
+    EXPECT_EQ(box.send(Dir::Original, 0x99999999, kHeartbeatAck).state, CtState::Invalid);
+    EXPECT_EQ(abbreviation(box.send(Dir::Reply, 0x88888888, kHeartbeatAck)), "ES");
+
+    EXPECT_EQ(abbreviation(box.send(Dir::Reply, 0x88888888, kData)), "ES");
+    EXPECT_EQ(abbreviation(box.right(Dir::Reply, kData)), "IV");
 }
 
 // RFC 9260 5.2.2: the peer restarts; its INIT cannot know the old tag.
@@ -247,16 +261,40 @@ TEST(Sctp, ARestartedPeerTakesTheAssociationOver) {
     }
 }
 
-// An INIT needs no tag, so anybody can send one; it must not shut the endpoints out.
-TEST(Sctp, AStrangersInitDoesNotChangeTheTagsInForce) {
+// As in Linux: the tag that an INIT announces is that of the other direction from then on.
+TEST(Sctp, AnInitChangesTheTagOfTheOtherDirectionAtOnce) {
     Box box;
     box.establish();
 
     box.send(Dir::Original, 0, kInit, 0x99999999);
 
-    EXPECT_EQ(abbreviation(box.right(Dir::Reply, kData)), "ES");
+    EXPECT_EQ(abbreviation(box.right(Dir::Reply, kData)), "IV");
     EXPECT_EQ(abbreviation(box.right(Dir::Original, kData)), "ES");
-    EXPECT_EQ(abbreviation(box.send(Dir::Reply, 0x99999999, kData)), "IV");
+    EXPECT_EQ(abbreviation(box.send(Dir::Reply, 0x99999999, kData)), "ES");
+}
+
+// RFC 9260 5.2.1: two INITs cross, and an INIT ACK that was on its way for long comes last.
+TEST(Sctp, InACollisionALateInitAckDoesNotChangeTheTag) {
+    Box box;
+    box.send(Dir::Original, 0, kInit, kClientTag);
+    box.send(Dir::Reply, 0, kInit, kServerTag);
+
+    EXPECT_EQ(box.send(Dir::Reply, kClientTag, kInitAck, 0x99999999).state, CtState::Invalid);
+    EXPECT_EQ(abbreviation(box.send(Dir::Reply, kClientTag, kInitAck, kServerTag)), "CW");
+}
+
+// A chunk that does not belong makes the packet INVALID; what stood in front of it has been seen.
+TEST(Sctp, WhatStandsInFrontOfAWrongChunkTakesEffect) {
+    Box box;
+    box.establish();
+    box.right(Dir::Original, kShutdown);
+
+    PacketBuilder b;
+    b.sctp(5000, 4000, kClientTag).chunk(kShutdownAck, {}).chunk(kAbort, {}, kReflected);
+    const auto r = box.send(Dir::Reply, b);
+
+    EXPECT_EQ(r.state, CtState::Invalid);
+    EXPECT_EQ(r.conn->state, static_cast<std::uint8_t>(SctpState::ShutdownAckSent));
 }
 
 TEST(Sctp, AnInitWithAnotherTagReplacesAnUnfinishedOne) {

@@ -289,21 +289,46 @@ TEST(ParseGre, NamesAPlainTunnelByItsAddressesAlone) {
 
     EXPECT_EQ(plain.packet.tuple, keyed.packet.tuple);
     EXPECT_EQ(plain.packet.tuple.sport.raw(), 0);
-    EXPECT_EQ(plain.packet.payload_offset, plain.packet.l4_offset + 4);
-    EXPECT_EQ(keyed.packet.payload_offset, keyed.packet.l4_offset + 8);
+    EXPECT_EQ(plain.packet.tuple.dport.raw(), 0);
+}
+
+// Linux tracks what it cannot read of GRE by its addresses, as any other protocol
+// (tests/differential).
+TEST(ParseGre, TakesWhatIsTooShortOrOfAnotherVersionForAPlainTunnel) {
+    const Bytes odd[] = {{},
+                         Bytes(3),
+                         test::from_hex("00020800"),
+                         test::from_hex("20000800000000"),
+                         test::from_hex("2001880b0000")};
+    for (const Bytes& header : odd) {
+        const auto owned = parsed(four().l4(47, header));
+
+        EXPECT_EQ(owned.packet.drop, Drop::None) << header.size();
+        EXPECT_EQ(owned.packet.tuple.dport.raw(), 0) << header.size();
+        EXPECT_EQ(owned.packet.payload_offset, owned.packet.l4_offset);
+    }
 }
 
 // tests/golden/gre step 7: srckey=0x0 dstkey=0x7.
 TEST(ParseGre, NamesAPptpCallByTheReceiversCallId) {
     const auto owned = parsed(four().pptp(7, 4).payload("ppp!"));
+    const auto without_key_bit = parsed(four().l4(47, test::from_hex("1001880b00000007")));
 
     EXPECT_EQ(owned.packet.tuple.sport.raw(), 0);
     EXPECT_EQ(owned.packet.tuple.dport.host(), 7);
-    EXPECT_EQ(owned.packet.payload_offset, owned.packet.l4_offset + 12);
+    EXPECT_EQ(owned.packet.payload_offset, owned.packet.l4_offset);
+    EXPECT_EQ(without_key_bit.packet.tuple.dport.host(), 7);
+}
+
+// RFC 6935: a tunnel over IPv6 may send UDP without a checksum; Linux tracks it.
+TEST(ParseUdp, MayComeWithoutAChecksumInBothFamilies) {
+    EXPECT_EQ(parsed(four().udp(1, 2).with_l4_checksum(0)).packet.drop, Drop::None);
+    EXPECT_EQ(parsed(six().udp(1, 2).with_l4_checksum(0)).packet.drop, Drop::None);
 }
 
 // tests/golden/unknown-protocols step 9: sport=0 dport=0.
 TEST(ParseDccp, HasNoPorts) {
+    EXPECT_EQ(parsed(four().l4(33, Bytes(3))).packet.drop, Drop::None);
     const auto owned = parsed(four().l4(33, Bytes(16, 1)));
 
     EXPECT_EQ(owned.packet.drop, Drop::None);
@@ -419,7 +444,8 @@ TEST(ParseIcmpv6, NeighbourDiscoveryAndListenersAreNeverTracked) {
                                       .ttl(255)
                                       .icmp(static_cast<std::uint8_t>(type), 0)
                                       .payload_bytes(24));
-        const bool expected = (type >= 130 && type <= 137) || type == 143;
+        // A redirect (137) is tracked, and as no query INVALID, in Linux (tests/differential).
+        const bool expected = (type >= 130 && type <= 136) || type == 143;
         EXPECT_EQ(owned.packet.never_tracked, expected) << type;
     }
 }
@@ -502,7 +528,10 @@ TEST(ParseChecksums, AreLeftAloneWhereTheSettingSaysSoButForTheIpHeader) {
 
     EXPECT_EQ(parsed(four().tcp(1, 2).with_l4_checksum(1), off).packet.drop, Drop::None);
     EXPECT_EQ(parsed(four().udp(1, 2).with_l4_checksum(1), off).packet.drop, Drop::None);
-    EXPECT_EQ(parsed(four().udplite(1, 2).with_l4_checksum(0), off).packet.drop, Drop::None);
+    EXPECT_EQ(parsed(four().udplite(1, 2).with_l4_checksum(1), off).packet.drop, Drop::None);
+    // UDP-Lite may not do without one (RFC 3828 3.1), whether it is looked at or not; as in Linux.
+    EXPECT_EQ(parsed(four().udplite(1, 2).with_l4_checksum(0), off).packet.drop,
+              Drop::BadUdpliteChecksum);
     EXPECT_EQ(parsed(four().echo(1).with_l4_checksum(1), off).packet.drop, Drop::None);
     EXPECT_EQ(parsed(four().sctp(1, 2).with_sctp_checksum(1), off).packet.drop, Drop::None);
     EXPECT_EQ(parsed(four().tcp(1, 2).with_ip_checksum(1), off).packet.drop, Drop::BadIpChecksum);

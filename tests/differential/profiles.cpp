@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tests/differential/trace.hpp"
+
+#include <stdexcept>
+
+namespace differential {
+
+const std::vector<Profile>& profiles() {
+    static const std::vector<Profile> all{
+        {.name = "default"},
+        {.name = "strict", .loose = false, .ignore_invalid_rst = false, .max_retrans = 1},
+        {.name = "no-checksum", .checksum = false},
+        {.name = "liberal", .liberal = true, .max_retrans = 0},
+        {.name = "ignore-invalid-rst", .ignore_invalid_rst = true},
+    };
+    return all;
+}
+
+const Profile& profile_named(const std::string& name) {
+    for (const Profile& p : profiles())
+        if (p.name == name) return p;
+    throw std::invalid_argument("no profile " + name);
+}
+
+}  // namespace differential

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tests/differential/sluice.hpp"
+
+#include "ct/wire/headers.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace differential {
+namespace {
+
+constexpr std::uint32_t kMaxEntries = 1024;
+constexpr ct::Nanos kEpoch = 1'700'000'000ULL * ct::kNanosPerSecond;
+/// On paper; about what the kernel takes in earnest.
+constexpr ct::Nanos kBetweenPackets = 50'000;
+/// Longer than any time-out: what a seed leaves behind is gone when the next one begins.
+constexpr ct::Nanos kBetweenSeeds = 20ULL * 86'400 * ct::kNanosPerSecond;
+
+dp::Config make_config(const Profile& p) {
+    std::string text = fmt::format(
+        "[conntrack]\nmax = {}\nacct = true\nchecksum = {}\ntcp_loose = {}\ntcp_be_liberal = {}\n"
+        "tcp_ignore_invalid_rst = {}\ntcp_max_retrans = {}\n",
+        kMaxEntries, p.checksum, p.loose, p.liberal, p.ignore_invalid_rst, p.max_retrans);
+    for (std::size_t i = 0; i < 2; ++i)
+        text += fmt::format(
+            "[[port]]\nname = \"tun{}\"\ndevice = \"net_null{}\"\nmtu = 9000\n"
+            "addresses = [\"{}/24\", \"{}/64\"]\n",
+            i, i, kPortAddress[i], kPortAddress6[i]);
+    return dp::parse_config(text, "differential " + p.name);
+}
+
+Bytes frame_of(const Step& step, const dp::MacAddress& receiver) {
+    ct::EthernetHeader ethernet{};
+    ethernet.dst = receiver;
+    ethernet.src = {0x02, 0, 0, 0, 0, 0x01};
+    const bool six = !step.ip.empty() && step.ip[0] >> 4U == 6;
+    ethernet.type = ct::Be16::from_host(six ? ct::ethertype::kIpv6 : ct::ethertype::kIpv4);
+    Bytes frame(sizeof ethernet + step.ip.size());
+    ct::store(frame.data(), ethernet);
+    std::copy(step.ip.begin(), step.ip.end(), frame.begin() + sizeof ethernet);
+    return frame;
+}
+
+Seen seen_of(ct::CtState s) {
+    switch (s) {
+        case ct::CtState::New:
+            return Seen::New;
+        case ct::CtState::Established:
+            return Seen::Established;
+        case ct::CtState::Related:
+            return Seen::Related;
+        case ct::CtState::Invalid:
+            return Seen::Invalid;
+        case ct::CtState::Untracked:
+            return Seen::Untracked;
+        case ct::CtState::None:
+            break;
+    }
+    return Seen::Nothing;
+}
+
+void tell(const dp::replay::Verdict& v, Observation& o) {
+    o.forwarded = v.drop == ct::Drop::None;
+    o.seen = seen_of(v.state);
+    if (v.has_connection) o.dir = v.dir;
+    if (v.drop != ct::Drop::None) o.reason = ct::name_of(v.drop);
+}
+
+Entry entry_of(const ct::Snapshot& s) {
+    Entry e;
+    e.original = s.original;
+    e.reply = s.reply;
+    e.state = s.state;
+    e.status = s.status;
+    e.timeout_s = s.timeout_s;
+    e.packets = s.packets;
+    e.bytes = s.bytes;
+    e.mark = s.mark;
+    return e;
+}
+
+}  // namespace
+
+Sluice::Sluice(const Profile& profile) : config_{make_config(profile)}, now_{kEpoch} {
+    dp::replay::Listeners listeners;
+    listeners.frame = [](ct::PortId, ct::Nanos, std::span<const std::uint8_t>) {};
+    listeners.verdict = [this](std::uint64_t n, const dp::replay::Verdict& v) {
+        if (n < verdicts_.size()) verdicts_[n] = v;
+    };
+    engine_ = std::make_unique<dp::replay::Engine>(config_, 1, listeners);
+    engine_->pass_time(now_);
+}
+
+std::vector<Entry> Sluice::table() const {
+    std::vector<Entry> all;
+    const ct::Conntrack& conntrack = engine_->conntrack();
+    ct::Snapshot s;
+    for (std::uint32_t i = 0; i < conntrack.capacity(); ++i)
+        if (conntrack.snapshot(i, now_, s)) all.push_back(entry_of(s));
+    return all;
+}
+
+Observation Sluice::packet(const Step& step) {
+    now_ += kBetweenPackets;
+    const std::size_t number = verdicts_.size();
+    // Until it is decided: a fragment may wait for its first.
+    verdicts_.push_back({.drop = ct::Drop::Stopped});
+    const Bytes frame = frame_of(step, dp::replay::mac_of(config_, step.port));
+    engine_->receive(step.port, {.when = now_, .bytes = frame}, number);
+
+    Observation o;
+    const std::vector<Entry> entries = table();
+    for (const ct::Tuple& key : step.keys) {
+        const auto found = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) {
+            return e.original == key || e.reply == key;
+        });
+        if (found == entries.end())
+            o.entries.emplace_back();
+        else
+            o.entries.emplace_back(*found);
+    }
+    return o;
+}
+
+Record Sluice::run(const std::vector<Step>& steps) {
+    now_ += kBetweenSeeds;
+    engine_->pass_time(now_);
+    verdicts_.clear();
+    const ct::Counters before = engine_->conntrack().counters();
+
+    Record record;
+    for (const Step& step : steps) {
+        if (step.kind == Step::Kind::Packet) {
+            record.after.push_back(packet(step));
+            continue;
+        }
+        now_ += step.seconds * ct::kNanosPerSecond;
+        engine_->pass_time(now_);
+        record.after.emplace_back();
+    }
+    for (std::size_t i = 0, number = 0; i < steps.size(); ++i)
+        if (steps[i].kind == Step::Kind::Packet) tell(verdicts_[number++], record.after[i]);
+    record.table = table();
+    const ct::Counters after = engine_->conntrack().counters();
+    record.counts = {.invalid = after.invalid - before.invalid,
+                     .insert_failed = after.insert_failed - before.insert_failed,
+                     .drop = after.drop - before.drop,
+                     .early_drop = after.early_drop - before.early_drop,
+                     .error = after.error - before.error,
+                     .clash_resolve = after.clash_resolve - before.clash_resolve};
+    return record;
+}
+
+}  // namespace differential
