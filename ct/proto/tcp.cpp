@@ -201,12 +201,14 @@ enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
 /// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2),
 /// which the reply's SYN decides.
 void begin_sender(Track& t) noexcept {
-    const SynOptions options = syn_options(t.p);
     TcpWindow& w = t.sender;
     w.end = w.max_end = t.end;
     w.max_window = std::max<std::uint32_t>(t.p.tcp_window, 1);
-    w.scale = options.scale;
-    w.flags = static_cast<std::uint8_t>((w.flags & kLiberal) | options.flags);
+    if (!options_of(t.p).empty()) {  // a SYN without any says nothing new, as in Linux
+        const SynOptions options = syn_options(t.p);
+        w.scale = options.scale;
+        w.flags = static_cast<std::uint8_t>((w.flags & kLiberal) | options.flags);
+    }
     const bool both = (w.flags & t.receiver.flags & kScaled) != 0;
     if (t.p.dir == Dir::Reply && !both) w.scale = t.receiver.scale = 0;
 }
