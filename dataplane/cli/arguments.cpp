@@ -5,7 +5,6 @@
 // a protocol exist only after `-p`.
 #include "dataplane/cli/arguments.hpp"
 
-#include "ct/base/time.hpp"
 #include "dataplane/cli/entry.hpp"
 #include "dataplane/cli/labels.hpp"
 #include "dataplane/cli/options.hpp"

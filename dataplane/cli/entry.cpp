@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/cli/entry.hpp"
 
-#include "ct/base/time.hpp"
 #include "dataplane/cli/arguments.hpp"
 #include "dataplane/control/names.hpp"
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include "ct/conntrack.hpp"
-#include "dataplane/control/filter.hpp"
+#include "dataplane/control/protocol.hpp"
 
 #include <array>
 #include <cstdint>

@@ -311,8 +311,7 @@ TEST(DeadRules, SeeWhatTheConnectionCannotBeAsked) {
     Rule expiry;
     expiry.match.conn.expires_first = 2;
     expiry.match.conn.expires_last = 1;
-    for (const Rule& r : {raw, nat, expiry})
-        EXPECT_EQ(dead_rules(std::vector<Rule>{r}).size(), 1U);
+    for (const Rule& r : {raw, nat, expiry}) EXPECT_EQ(dead_rules(std::vector<Rule>{r}).size(), 1U);
     raw.match.conn = {};
     raw.match.conn.packet_mark_mask = 1;
     EXPECT_TRUE(dead_rules(std::vector<Rule>{raw}).empty()) << "packets have marks from the start";
