@@ -607,13 +607,9 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
 Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) noexcept {
     Worker& me = *workers[w];
     const Ticks ticks = to_ticks(now);
-    const Tuple unchanged = reply_of(p.original);
-    const bool mirror = p.reply == unchanged;
+    const bool mirror = p.reply == reply_of(p.original);
     const Places at = places_of(p.hash, mirror ? p.hash : hash(key, p.reply));
-    std::uint8_t bits = mirror ? fixed::kMirror : std::uint8_t{0};
-    if (p.reply.dst != unchanged.dst || p.reply.dport != unchanged.dport) bits |= fixed::kSrcNat;
-    if (p.reply.src != unchanged.src || p.reply.sport != unchanged.sport) bits |= fixed::kDstNat;
-    complete_entry(p, at, bits);
+    complete_entry(p, at, mirror ? fixed::kMirror : nat_bits(p.original, p.reply));
 
     for (int tries = 0; tries < kConfirmTries; ++tries) {
         const Attempt attempt = try_link(p, at, mirror, ticks);

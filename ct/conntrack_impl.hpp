@@ -70,6 +70,20 @@ struct Match {
     return static_cast<std::uint16_t>(m.status() | (fixed_bits & fixed::kStatusMask));
 }
 
+/// fixed::kSrcNat and kDstNat, where the reply is not what an answer to `original` would be. An
+/// ICMP identifier is its sender's, as a source port is.
+[[nodiscard]] inline std::uint8_t nat_bits(const Tuple& original, const Tuple& reply) noexcept {
+    const Tuple unchanged = reply_of(original);
+    const bool icmp = is_icmp(original.proto);
+    std::uint8_t bits = 0;
+    if (reply.dst != unchanged.dst ||
+        (icmp ? reply.sport != unchanged.sport : reply.dport != unchanged.dport))
+        bits |= fixed::kSrcNat;
+    if (reply.src != unchanged.src || (!icmp && reply.sport != unchanged.sport))
+        bits |= fixed::kDstNat;
+    return bits;
+}
+
 /// Who has a tuple.
 struct Holder {
     ConnHandle conn;

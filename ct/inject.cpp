@@ -27,19 +27,6 @@ std::uint8_t state_of(const Tuple& t, std::uint8_t wanted) noexcept {
     return proto::needs_side(t.proto) ? wanted : std::uint8_t{0};
 }
 
-/// The bits of HotLine::fixed that say what is translated.
-std::uint8_t nat_bits(const Tuple& original, const Tuple& reply) noexcept {
-    const Tuple unchanged = reply_of(original);
-    const bool icmp = is_icmp(original.proto);
-    std::uint8_t bits = 0;
-    if (reply.dst != unchanged.dst ||
-        (icmp ? reply.sport != unchanged.sport : reply.dport != unchanged.dport))
-        bits |= fixed::kSrcNat;
-    if (reply.src != unchanged.src || (!icmp && reply.sport != unchanged.sport))
-        bits |= fixed::kDstNat;
-    return bits;
-}
-
 Meta with_status(Meta m, std::uint16_t status) noexcept {
     if ((status & status::kSeenReply) != 0) m.set_seen_reply();
     if ((status & status::kAssured) != 0) m.set_assured();

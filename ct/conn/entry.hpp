@@ -15,7 +15,7 @@
 // acknowledges the receiver's. In lines of their own they would cost every segment a line more, and
 // save none where two cores serve the two directions. The three lines are neighbours so that a
 // packet touches one page: where the host of a virtual machine has small pages, an address
-// translation costs as much as a line (bench/table_pages).
+// translation costs as much as a line (bench/table_variants, pages/*).
 //
 // Synchronisation. `meta` is the entry's truth: generation, deadline, protocol state and the status
 // bits that change. It changes by compare-and-swap only, so whoever changes it has seen the

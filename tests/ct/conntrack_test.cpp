@@ -44,6 +44,23 @@ std::vector<Snapshot> dump(const Conntrack& ct, Nanos now) {
     return all;
 }
 
+// An identifier that SNAT has changed is the source's, as a port would be (RFC 5508 3.1).
+TEST(Conntrack, AChangedIcmpIdentifierIsSourceNat) {
+    Conntrack ct{settings(64), 1, 1};
+    Tuple echo = tuple4(ipproto::kIcmp, kClient, 7, kServer, 0);
+    echo.dport = icmp_type_code(8, 0);
+    Packet p = packet(echo);
+    const std::span<Packet> one{&p, 1};
+    ct.lookup(0, one, kStart);
+    ct.update(0, one, kStart);
+    ASSERT_EQ(ct.open(0, p, kStart), Conntrack::Opening::Opened);
+    p.reply.sport = Be16::from_host(9);
+
+    ASSERT_EQ(ct.confirm(0, p, kStart), Conntrack::Confirmation::Linked);
+
+    EXPECT_EQ(p.status & status::kNatMask, status::kSrcNat);
+}
+
 TEST(Conntrack, HandshakeGoesFromNewToAssured) {
     Conntrack ct{settings(100), 1, 1};
     Packet a = syn(flow(1));
