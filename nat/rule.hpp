@@ -14,6 +14,7 @@
 #pragma once
 
 #include "ct/wire/packet.hpp"
+#include "ct/wire/prefix.hpp"
 #include "ct/wire/tuple.hpp"
 
 #include <cstdint>
@@ -21,16 +22,7 @@
 
 namespace nat {
 
-/// A set of addresses with a common prefix. Family None contains every address.
-struct Prefix {
-    ct::Addr addr;
-    std::uint8_t length = 0;  ///< bits
-    ct::Family family = ct::Family::None;
-
-    /// True if `a`, an address of family `f`, lies in the prefix.
-    [[nodiscard]] bool contains(ct::Family f, const ct::Addr& a) const noexcept;
-    friend bool operator==(const Prefix&, const Prefix&) noexcept = default;
-};
+using ct::Prefix;
 
 /// Ports from `first` to `last`, both included, in host order.
 struct PortRange {
