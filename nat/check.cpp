@@ -150,7 +150,7 @@ namespace {
            (x.proto < 0 || x.proto == y.proto) && covers(x.sport, y.sport) &&
            covers(x.dport, y.dport) && (x.zone < 0 || x.zone == y.zone) &&
            (x.states == 0 || (y.states != 0 && (y.states & ~unsigned{x.states}) == 0)) &&
-           (y.status_set & x.status_set) == x.status_set &&
+           (y.status_set & x.status_set) == x.status_set && x.table_above <= y.table_above &&
            covers(x.src, x.not_src, y.src, y.not_src) &&
            covers(x.dst, x.not_dst, y.dst, y.not_dst) &&
            (x.conn == ConnMatch{} || x.conn == y.conn);
@@ -180,6 +180,9 @@ std::string malformed(const Rule& rule) {
     if ((rule.action == Action::Zone || rule.action == Action::Track) && rule.value > 0xffff)
         return "there is no such zone";
     if (rule.action == Action::Label && rule.value > 127) return "there is no such label";
+    if (rule.match.table_above >= 100) return "the table is never fuller than 100 percent";
+    if (rule.match.table_above != 0 && rule.chain == Chain::Nat)
+        return "a mapping must not depend on how full the table is";
 
     const Target& t = rule.target;
     if (has_address_target(rule.action) && t.family == ct::Family::None)

@@ -116,6 +116,9 @@ struct Match {
     int zone = -1;                         ///< -1: any
     std::uint32_t mark = 0;                ///< matches if (mark of connection & mark_mask) == mark
     std::uint32_t mark_mask = 0;
+    /// Matches while more than so many percent of the table's entries are in use; 0: any. Not in
+    /// the nat chain, where a connection's mapping must not depend on it.
+    std::uint8_t table_above = 0;
     bool not_src = false;
     bool not_dst = false;
     ConnMatch conn;

@@ -28,6 +28,7 @@ constexpr std::uint32_t kNotSrc = 1U << 12;
 constexpr std::uint32_t kNotDst = 1U << 13;
 constexpr std::uint32_t kNever = 1U << 14;  ///< the families contradict one another
 constexpr std::uint32_t kConn = 1U << 15;   ///< Compiled::conn
+constexpr std::uint32_t kAbove = 1U << 31;  ///< the table is fuller than ...
 
 [[nodiscard]] constexpr std::uint8_t bit_of(ct::CtState s) noexcept {
     return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
@@ -104,7 +105,8 @@ RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_po
       policy_{filter_policy},
       workers_{workers},
       lines_{(rules_.size() + 1 + 3) / 4},
-      hits_{std::make_unique<HitLine[]>(lines_ * workers)} {
+      hits_{std::make_unique<HitLine[]>(lines_ * workers)},
+      fills_{std::make_unique<Fill[]>(workers)} {
     if (policy_ != Action::Accept && policy_ != Action::Drop && policy_ != Action::Reject)
         throw std::invalid_argument("the filter policy must be accept, drop or reject");
     for (std::uint32_t i = 0; i < rules_.size(); ++i) {
@@ -113,6 +115,7 @@ RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_po
             throw std::invalid_argument("line " + std::to_string(rule.line) + ": rule '" +
                                         rule.name + "': " + why);
         const Compiled c = compile(rule, i);
+        asks_how_full_ = asks_how_full_ || rule.match.table_above != 0;
         if (rule.chain == Chain::Raw) raw_.push_back(c);
         if (rule.chain == Chain::Filter) filter_.push_back(c);
         wants_facts_ = wants_facts_ || rule.match.conn.needs_facts();
@@ -172,6 +175,8 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     require(m.not_src, kNotSrc);
     require(m.not_dst, kNotDst);
     require(!(m.conn == ConnMatch{}), kConn);
+    require(m.table_above != 0, kAbove);
+    c.above_permille = m.table_above * 10U;
     // "Not any address" is no address.
     require((m.not_src && (c.conditions & kSrc) == 0) || (m.not_dst && (c.conditions & kDst) == 0),
             kNever);
@@ -211,6 +216,7 @@ bool RuleSet::matches(const Compiled& c, const PacketView& v) noexcept {
         return false;
     if ((has & kSrc) != 0 && inside(c.src, v.src) == ((has & kNotSrc) != 0)) return false;
     if ((has & kDst) != 0 && inside(c.dst, v.dst) == ((has & kNotDst) != 0)) return false;
+    if ((has & kAbove) != 0 && v.fill_permille <= c.above_permille) return false;
     return (has & kConn) == 0 || matches(*c.conn, v);
 }
 
@@ -278,6 +284,7 @@ RawVerdict RuleSet::raw(ct::WorkerId w, const ct::Packet& p) const noexcept {
     RawVerdict out;
     out.packet_mark = p.packet_mark;
     PacketView v = wire_view(p);
+    v.fill_permille = fills_[w].permille;
     for (const Compiled& c : raw_) {
         if (!matches(c, v)) continue;
         count(w, c.index, 1, p.end - p.l3_offset);
@@ -299,6 +306,7 @@ FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p, ct::ConnFacts* fact
     const auto merge = [](std::uint32_t old, std::uint32_t fresh, std::uint32_t mask) {
         return (old & ~mask) | (fresh & mask);
     };
+    v.fill_permille = fills_[w].permille;
     for (const Compiled& c : filter_) {
         if (!matches(c, v)) continue;
         count(w, c.index, 1, bytes);
@@ -354,8 +362,16 @@ const Rule* RuleSet::peek_snat(const ct::Packet& p) const noexcept {
     return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
 }
 
+const Rule* RuleSet::peek_dnat(const ct::Packet& p) const noexcept {
+    if (dnat_.empty()) return nullptr;
+    PacketView v = forward_view(p);
+    v.state = ct::CtState::New;  // as match_dnat() would have seen it
+    const Compiled* c = first_match(dnat_, v);
+    return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
+}
+
 bool RuleSet::must_not_leave(const ct::Packet& p) const noexcept {
-    if (p.state != ct::CtState::Invalid || p.out_port == ct::kNoPort) return false;
+    if ((p.state != ct::CtState::Invalid && !p.no_room) || p.out_port == ct::kNoPort) return false;
     if ((p.status & ct::status::kNatMask) != 0) return true;
     if (!has_nat()) return false;
 

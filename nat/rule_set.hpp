@@ -37,6 +37,7 @@ struct PacketView {
     std::uint16_t zone = 0;
     std::uint32_t mark = 0;
     std::uint32_t packet_mark = 0;
+    std::uint32_t fill_permille = 0;  ///< of the table's entries, in use
     ct::Addr src;
     ct::Addr dst;
     const ct::Packet* packet = nullptr;    ///< for ConnMatch
@@ -106,10 +107,14 @@ public:
     /// match_snat() that counts no hit.
     [[nodiscard]] const Rule* peek_snat(const ct::Packet& p) const noexcept;
 
-    /// True for an INVALID packet that belongs to a connection with NAT, or that a rule would have
-    /// translated had it been valid: it would leave with an inner address in its header. To be
-    /// asked after routing, as p.out_port decides. Linux lets such packets go (semantics: INVALID
-    /// packets have no connection, so NAT does not see them).
+    /// match_dnat() that counts no hit.
+    [[nodiscard]] const Rule* peek_dnat(const ct::Packet& p) const noexcept;
+
+    /// True for a packet that is INVALID, or UNTRACKED for want of room, and belongs to a
+    /// connection with NAT or would have been translated by a rule had it been tracked: it would
+    /// leave with an inner address in its header. To be asked after routing, as p.out_port decides.
+    /// Linux lets such packets go (semantics: INVALID packets have no connection, so NAT does not
+    /// see them).
     [[nodiscard]] bool must_not_leave(const ct::Packet& p) const noexcept;
 
     /// True if raw() may say anything.
@@ -117,6 +122,14 @@ public:
     [[nodiscard]] bool has_dnat() const noexcept { return !dnat_.empty(); }
     [[nodiscard]] bool has_snat() const noexcept { return !snat_.empty(); }
     [[nodiscard]] bool has_nat() const noexcept { return has_dnat() || has_snat(); }
+
+    /// True if a rule asks how full the table is: then each worker says so by note_fill().
+    [[nodiscard]] bool asks_how_full() const noexcept { return asks_how_full_; }
+    /// From now on worker `w`'s packets find the table so full, in parts of a thousand. w's own
+    /// thread.
+    void note_fill(ct::WorkerId w, std::uint32_t permille) const noexcept {
+        fills_[w].permille = permille;
+    }
 
     /// True if every ESTABLISHED packet is accepted by one and the same rule, or by the policy, so
     /// that the filter chain need not be searched for it.
@@ -154,11 +167,16 @@ private:
         std::uint32_t mark = 0;
         std::uint32_t mark_mask = 0;
         std::uint32_t value = 0;
+        std::uint32_t above_permille = 0;
         std::uint32_t mask = 0;
         std::uint32_t index = 0;          ///< in rules_
         const ConnMatch* conn = nullptr;  ///< of rules_[index]; null: asks for nothing
         Words src;
         Words dst;
+    };
+    /// What a worker said last of the table; its own.
+    struct alignas(ct::kCacheLine) Fill {
+        std::uint32_t permille = 0;
     };
     using CompiledChain = std::vector<Compiled>;
 
@@ -189,11 +207,13 @@ private:
     Action policy_;
     std::vector<InvalidPolicy> zones_;  ///< by zone; empty: Pass for all
     bool wants_facts_ = false;
+    bool asks_how_full_ = false;
     bool skips_established_ = false;
     std::size_t established_index_ = 0;  ///< whose hits count_skipped() counts
     ct::WorkerId workers_;
     std::size_t lines_;  ///< HitLines of each worker
     std::unique_ptr<HitLine[]> hits_;
+    std::unique_ptr<Fill[]> fills_;  ///< by worker
 };
 
 }  // namespace nat

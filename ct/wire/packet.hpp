@@ -96,6 +96,7 @@ struct Packet {
     Drop drop = Drop::None;
     std::uint16_t status = 0;  ///< ct::status bits of the connection as last seen
     bool opened = false;       ///< this packet made `conn`
+    bool no_room = false;      ///< Untracked because the table had no room for its connection
     /// The connection's reply tuple is the mirror image of its original one, and `tuple` is one of
     /// the two: `original` and `reply` are not filled in.
     bool mirrored = false;

@@ -68,6 +68,7 @@ const CoverCase kCovers[] = {
          m.src = prefix("10.0.0.0/8");
          m.not_src = true;
      }},
+    {"fuller table", [](Match& m) { m.table_above = 50; }, [](Match& m) { m.table_above = 51; }},
     {"disjoint from the excluded",
      [](Match& m) {
          m.dst = prefix("10.0.0.0/8");

@@ -9,6 +9,7 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace {
@@ -273,6 +274,48 @@ TEST(RuleSet, MarkGoesOnWithTheNextRuleWhichSeesIt) {
     EXPECT_EQ(v.action, Action::Reject);
     EXPECT_TRUE(v.marked);
     EXPECT_EQ(p.mark, 5U);
+}
+
+TEST(RuleSet, ARuleMayAskHowFullTheTableIs) {
+    Rule drop = rule(Chain::Filter, Action::Drop);
+    drop.match.table_above = 80;
+    Rule notrack = rule(Chain::Raw, Action::Notrack);
+    notrack.match.table_above = 90;
+    const RuleSet rules{{drop, notrack}, 2};
+    ct::Packet p = packet();
+
+    EXPECT_TRUE(rules.asks_how_full());
+    EXPECT_FALSE(RuleSet({}, 1).asks_how_full());
+    for (const auto& [permille, dropped, untracked] : {std::tuple{0U, false, false},
+                                                       {800U, false, false},
+                                                       {801U, true, false},
+                                                       {900U, true, false},
+                                                       {901U, true, true},
+                                                       {1000U, true, true},
+                                                       {500U, false, false}}) {
+        rules.note_fill(0, permille);
+        EXPECT_EQ(rules.filter(0, p).action == Action::Drop, dropped) << permille;
+        EXPECT_EQ(rules.raw(0, p).notrack, untracked) << permille;
+        EXPECT_EQ(rules.filter(1, p).action, Action::Accept) << "another worker knows nothing";
+    }
+}
+
+TEST(RuleSet, AMappingMayNotDependOnTheTable) {
+    Rule r = test::masquerade();
+    r.match.table_above = 50;
+    EXPECT_THROW(RuleSet({r}, 1), std::invalid_argument);
+    Rule never = rule(Chain::Filter, Action::Drop);
+    never.match.table_above = 100;
+    EXPECT_THROW(RuleSet({never}, 1), std::invalid_argument);
+}
+
+// Established packets are not shown to a chain that would accept them all; a condition on the table
+// may refuse some.
+TEST(RuleSet, ARuleThatAsksHowFullTheTableIsKeepsEstablishedPacketsInTheChain) {
+    Rule drop = rule(Chain::Filter, Action::Drop);
+    drop.match.table_above = 80;
+
+    EXPECT_FALSE(RuleSet({drop}, 1).filter_skips_established());
 }
 
 TEST(RuleSet, RawRulesGiveZoneOrNotrackOrDrop) {
@@ -737,6 +780,31 @@ TEST(RuleSet, AnInvalidPacketThatWouldBeTranslatedMustNotLeave) {
     EXPECT_FALSE(rules.must_not_leave(valid));
     valid.state = CtState::Untracked;
     EXPECT_FALSE(rules.must_not_leave(valid));
+}
+
+// Policy untracked lets a packet go on without a connection: the same holds for it, and before
+// routing for what comes in.
+TEST(RuleSet, APacketUntrackedForWantOfRoomMustNotLeaveUntranslated) {
+    const RuleSet rules{{test::masquerade(), test::dnat("203.0.113.1", 6, {8080, 8080},
+                                                        test::target("192.168.1.10", {80, 80}))},
+                        1};
+    ct::Packet out = invalid_packet("192.168.1.10", 1, 0, 1);
+    out.state = CtState::Untracked;
+    EXPECT_FALSE(rules.must_not_leave(out)) << "untracked by a rule";
+    out.no_room = true;
+    EXPECT_TRUE(rules.must_not_leave(out));
+    out.out_port = 2;
+    EXPECT_FALSE(rules.must_not_leave(out));
+
+    ct::Packet in = packet();
+    in.in_port = 1;
+    in.state = CtState::Untracked;
+    in.tuple.dst = test::addr("203.0.113.1");
+    in.tuple.dport = ct::Be16::from_host(8080);
+    EXPECT_EQ(rules.peek_dnat(in), &rules.rules()[1]);
+    in.tuple.dport = ct::Be16::from_host(8081);
+    EXPECT_EQ(rules.peek_dnat(in), nullptr);
+    EXPECT_EQ(rules.hits(0).packets + rules.hits(1).packets, 0U);
 }
 
 TEST(RuleSet, AnInvalidAnswerOfAForwardedServiceMustNotLeave) {
