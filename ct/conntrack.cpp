@@ -251,7 +251,8 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
 
 /// Data and acknowledgements of established TCP connections, which most packets are: what
 /// update_one() comes to for them, and no more. False: nothing has been touched.
-[[gnu::always_inline]] inline bool Conntrack::Impl::update_data(Packet& p, Ticks ticks) noexcept {
+[[gnu::always_inline]] inline bool Conntrack::Impl::update_data(const Worker& me, Packet& p,
+                                                                Ticks ticks) noexcept {
     if (p.tuple.proto != ipproto::kTcp) return false;
     const ConnHandle h = p.conn;
     HotLine& hot = pool.hot(h.index);
@@ -268,7 +269,8 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
         return false;
     }
     if ((fixed_bits & fixed::kCounts) != 0) account(side, p);
-    const Ticks deadline = ticks + timeout_s * kTicksPerSecond;
+    Ticks deadline = ticks + timeout_s * kTicksPerSecond;
+    if (worth_storing(m, deadline)) deadline = ticks + lifetime(me, timeout_s);
     while (worth_storing(m, deadline)) {
         std::uint64_t word = m.word();
         m.set_deadline(deadline);
@@ -349,7 +351,8 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     const bool refreshes = v.refresh || p.fragment == Fragment::Later;
     if (counts && ((accepted && refreshes) || killed)) account(side, p);
 
-    const Ticks deadline = ticks + v.timeout_s * kTicksPerSecond;
+    const Ticks deadline =
+        ticks + (v.cut ? v.timeout_s * kTicksPerSecond : lifetime(me, v.timeout_s));
     const auto after_packet = [&](Meta x) {
         Meta next = x;
         if (p.dir == Dir::Reply && !killed && !invalid) next.set_seen_reply();
@@ -387,6 +390,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
                                                     : CtState::New;
     p.status = status_of(next, fixed_bits);
 
+    if (next.state() != m.state() && !killed) note_closing(me, h, m, next, ticks);
     const bool promoted = next.assured() && !was_assured;
     if (promoted) {
         promote(h, fixed_bits);
@@ -404,6 +408,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
 
 void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcept {
     Impl& d = *impl_;
+    const Impl::Worker& me = *d.workers[w];
     constexpr std::size_t kAhead = 4;  // packets
     const Ticks ticks = to_ticks(now);
     for (std::size_t k = 0; k < packets.size(); ++k) {
@@ -411,7 +416,7 @@ void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcep
             d.prefetch_side(packets[k + kAhead]);
         Packet& p = packets[k];
         if (!p.alive() || !p.conn.valid() || p.icmp_error) continue;
-        if (!d.update_data(p, ticks)) d.update_one(w, p, now);
+        if (!d.update_data(me, p, ticks)) d.update_one(w, p, now);
     }
 }
 
@@ -505,7 +510,8 @@ Conntrack::Opening Conntrack::open(WorkerId w, Packet& p, Nanos now) noexcept {
         !proto::admits(p, d.settings_of(p.track.variant)))
         return invalid();
     const std::uint32_t i = d.allocate(w, p, now);
-    if (i == Pool::kNone) return Opening::Refused;
+    if (i == Pool::kNone) [[unlikely]]
+        return d.turn_away(me, p);
 
     p.original = p.tuple;
     p.reply = reply_of(p.tuple);
@@ -517,6 +523,8 @@ Conntrack::Opening Conntrack::open(WorkerId w, Packet& p, Nanos now) noexcept {
     p.mark = 0;
     p.opened = true;
     d.write_entry(i, p, now);
+    if (me.time_scale != Impl::kFullTime) [[unlikely]]
+        d.shorten(me, i, to_ticks(now));
     return Opening::Opened;
 }
 
@@ -552,12 +560,17 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
 }
 
 /// What a worker does once an entry of its making is linked.
-[[gnu::always_inline]] inline void Conntrack::Impl::enlist(Worker& me, ConnHandle h,
-                                                           const Places& at, Ticks ticks) noexcept {
+[[gnu::always_inline]] inline void Conntrack::Impl::count_in(Worker& me) noexcept {
     me.counters.opened.add();
     me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+/// count_in() of one that may be evicted.
+[[gnu::always_inline]] inline void Conntrack::Impl::enlist(Worker& me, ConnHandle h,
+                                                           const Places& at, Ticks ticks) noexcept {
+    count_in(me);
     if (me.young.crowded()) [[unlikely]]
-        turn_over(me.young, ticks);
+        turn_over(me.young, Prey::Embryonic, ticks);
     // A full ring only means that this entry cannot be evicted; it still expires.
     me.young.push({.index = h.index,
                    .original_bucket = at.b1,
@@ -609,13 +622,17 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
     const Ticks ticks = to_ticks(now);
     const bool mirror = p.reply == reply_of(p.original);
     const Places at = places_of(p.hash, mirror ? p.hash : hash(key, p.reply));
-    complete_entry(p, at, mirror ? fixed::kMirror : nat_bits(p.original, p.reply));
+    const std::uint8_t bits = mirror ? fixed::kMirror : nat_bits(p.original, p.reply);
+    complete_entry(p, at, bits);
 
     for (int tries = 0; tries < kConfirmTries; ++tries) {
         const Attempt attempt = try_link(p, at, mirror, ticks);
         switch (attempt.outcome) {
             case Attempt::Outcome::Linked:
-                enlist(me, p.conn, at, ticks);
+                if (room.never_delete_mappings && (bits & fixed::kMapped) != 0)
+                    count_in(me);  // nobody's victim
+                else
+                    enlist(me, p.conn, at, ticks);
                 if (listening()) emit(w, EventType::New, cause::kNew, p.conn.index, now);
                 return Confirmation::Linked;
             case Attempt::Outcome::ReplyTaken:
@@ -700,6 +717,7 @@ void Conntrack::Impl::abandon(WorkerId w, Packet& p) noexcept {
     HotLine& h = pool.hot(p.conn.index);
     const Meta m{h.meta.load(std::memory_order_relaxed)};
     if (m.generation() != p.conn.generation || m.life() != life::kUnconfirmed) return;
+    if (keeps_accounts) book_out(*workers[w], p.conn.index);
     const Meta freed = Meta::free(static_cast<std::uint16_t>(m.generation() + 1));
     h.meta.store(freed.word(), std::memory_order_release);
     pool.give(w, p.conn.index);

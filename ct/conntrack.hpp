@@ -50,6 +50,8 @@ struct Counters {
     std::uint64_t deleted = 0;          ///< entries ended by control, RST or reopening
     std::uint64_t assured_evicted = 0;  ///< assured entries evicted; only by a policy that says so
     std::uint64_t table_full_log = 0;   ///< times that "table full, dropping packet" was due
+    std::uint64_t untracked = 0;        ///< newcomers that passed untracked for want of room
+    std::uint64_t limited = 0;          ///< newcomers refused by a limit on their source
 
     Counters& operator+=(const Counters& o) noexcept;
 };
@@ -149,10 +151,12 @@ public:
     void update(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
 
     enum class Opening : std::uint8_t {
-        Opened,   ///< p.conn is a new unconfirmed entry, p.state New: confirm() or abandon() it
-        Found,    ///< another packet made the connection; p is updated and belongs to it
-        Invalid,  ///< may not open one: p.state is Invalid, and p goes on to the rules
-        Refused,  ///< no room: p.drop is set
+        Opened,     ///< p.conn is a new unconfirmed entry, p.state New: confirm() or abandon() it
+        Found,      ///< another packet made the connection; p is updated and belongs to it
+        Invalid,    ///< may not open one: p.state is Invalid, and p goes on to the rules
+        Refused,    ///< no room, or its source has had its share: p.drop is set
+        Rejected,   ///< the same, and policy reject wants the sender told
+        Untracked,  ///< no room: p.state is Untracked, p.no_room set; policy untracked lets p go on
     };
     /// For a packet that lookup() and update() left without a connection: looks again, else makes
     /// an unconfirmed entry whose reply tuple, p.reply, is the mirror image for NAT to change.
@@ -194,6 +198,10 @@ public:
     /// or the last Nanos there is if none will.
     [[nodiscard]] Nanos expire_among(WorkerId w, std::uint32_t first, std::uint32_t count,
                                      Nanos now) noexcept;
+
+    /// How full the table is, in parts of a thousand of `max`, as worker `w` counted last: at most
+    /// a millisecond ago.
+    [[nodiscard]] std::uint32_t fill_permille(WorkerId w, Nanos now) noexcept;
 
     // ---- Control path: any thread.
 

@@ -3,7 +3,9 @@
 // The inside of Conntrack, shared by the files that implement it:
 //
 //   conntrack.cpp  the packet path: lookup, update, open, confirm
-//   overflow.cpp   where room comes from: allocation, eviction, expiry
+//   overflow.cpp   where room comes from: allocation, expiry, policy
+//   eviction.cpp   who has to go for a newcomer
+//   admission.cpp  who gets room: how full the table is, reservations, limits on sources
 //   control.cpp    dumps, deletion, events, settings
 //   inject.cpp     entries made and changed from outside
 //   invariants.cpp what must hold of a table at rest
@@ -14,6 +16,7 @@
 
 #include "ct/conntrack.hpp"
 #include "ct/proto/proto.hpp"
+#include "ct/quota.hpp"
 #include "ct/table/hash.hpp"
 #include "ct/table/index.hpp"
 #include "ct/table/pool.hpp"
@@ -40,11 +43,30 @@ private:
 
 struct CounterBlock {
     Counter found, invalid, insert, insert_failed, drop, early_drop, error, search_restart,
-        clash_resolve, chaintoolong, opened, expired, deleted, assured_evicted, table_full_log;
+        clash_resolve, chaintoolong, opened, expired, deleted, assured_evicted, table_full_log,
+        untracked, limited;
 };
 
 /// Why an entry ends.
 enum class End : std::uint8_t { Expired, Evicted, Deleted };
+
+/// The connection that asks for room.
+struct Newcomer {
+    static constexpr int kNoReservation = -1;
+
+    std::uint64_t source = 0;          ///< SourceQuota's name of it, if there are limits
+    int reservation = kNoReservation;  ///< index of the one that its source has
+    Drop refusal = Drop::CtTableFull;  ///< why, if it comes to that
+};
+
+/// What is kept of the room that is reserved. One worker's.
+struct Reservations {
+    /// Entries of each reservation's sources that this worker linked, less those that it ended.
+    std::array<std::atomic<std::int64_t>, kMaxReservations> own{};
+    /// The sums over all workers, as of the last recount.
+    std::array<std::int64_t, kMaxReservations> in_use{};
+    std::int64_t unclaimed = 0;  ///< entries that are reserved and not in use; likewise
+};
 
 /// Everything of an entry that a reader wants, read consistently.
 struct EntryCopy {
@@ -84,6 +106,11 @@ struct Match {
     return bits;
 }
 
+/// The protocol of an entry.
+[[nodiscard]] inline std::uint8_t protocol_of(const HotLine& hot) noexcept {
+    return TupleKey{0, hot.original_rest.load(std::memory_order_acquire)}.tuple().proto;
+}
+
 /// Who has a tuple.
 struct Holder {
     ConnHandle conn;
@@ -121,17 +148,31 @@ struct Conntrack::Impl {
     /// each, so that the fill buffers of a core suffice for them.
     static constexpr std::uint32_t kVictimsAhead = 4;
     static constexpr std::uint32_t kEntriesAhead = Pool::kAhead - 1;
+    /// Tables of fewer entries are counted at each opening and each turn: there the limits are
+    /// exact. In others a worker counts again after so many openings, or a millisecond.
+    static constexpr std::uint32_t kExactBelow = 4096;
+    static constexpr std::uint32_t kRecountEvery = 32;
+    static constexpr Nanos kRecountPeriod = 1'000'000;
+    /// Worker::time_scale where time-outs are what the settings say.
+    static constexpr std::uint32_t kFullTime = 1U << 16;
 
     /// What belongs to one worker. Nobody else writes it; counters and the ring are read by others.
     struct alignas(kCacheLine) Worker {
-        Worker(std::size_t young_capacity, std::size_t event_capacity)
-            : young{young_capacity}, events{event_capacity} {}
+        Worker(std::size_t young_capacity, std::size_t closing_capacity, std::size_t event_capacity)
+            : young{young_capacity}, closing{closing_capacity}, events{event_capacity} {}
 
         CounterBlock counters;
         /// Embryonic entries that this worker confirmed, less those that it promoted or ended.
         alignas(kCacheLine) std::atomic<std::int64_t> embryonic{0};
-        std::uint32_t opens_until_recount = 0;        ///< of the embryonic sum
-        bool over_budget = false;                     ///< as of the last recount
+        std::uint32_t opens_until_recount = 0;
+        // As of the last recount.
+        std::uint32_t in_use = 0;         ///< entries of the table
+        std::int64_t embryonic_sum = 0;   ///< those of them that are not assured
+        std::uint32_t fill_permille = 0;  ///< in_use in parts of a thousand of `max`
+        std::uint32_t time_scale = kFullTime;
+        bool over_budget = false;                     ///< of embryonic entries
+        Nanos recounted = 0;                          ///< when expire() did it
+        std::unique_ptr<Reservations> reserved;       ///< if there are any
         std::array<YoungRecord, kVictims> victims{};  ///< at positions modulo kVictims
         std::uint32_t victim_next = 0;                ///< position of the oldest
         std::uint32_t victim_end = 0;
@@ -139,6 +180,7 @@ struct Conntrack::Impl {
         Nanos sweep_time = 0;        ///< when the sweep got there
         std::uint32_t by = 0;        ///< Event::by of what it does; control's only
         YoungRing young;
+        YoungRing closing;  ///< the same for entries that are closing; only closing-first fills it
         EventRing events;
         Ring<InvalidNote> invalid{kInvalidNotes};
     };
@@ -183,7 +225,7 @@ struct Conntrack::Impl {
                index.bucket(index.bucket_of(p.hash)).seq.load(std::memory_order_acquire) ==
                    p.absent_seq;
     }
-    bool update_data(Packet& p, Ticks ticks) noexcept;
+    bool update_data(const Worker& me, Packet& p, Ticks ticks) noexcept;
     void update_one(WorkerId w, Packet& p, Nanos now) noexcept;
     /// Brings a deadline later than `limit` down to it.
     void cut_deadline(ConnHandle h, Ticks limit) noexcept;
@@ -203,7 +245,14 @@ struct Conntrack::Impl {
         return {index.bucket_of(original), index.bucket_of(reply), index.tag_of(original),
                 index.tag_of(reply)};
     }
+    void count_in(Worker& me) noexcept;
     void enlist(Worker& me, ConnHandle h, const Places& at, Ticks ticks) noexcept;
+    /// How long an entry lives that is refreshed now, in ticks; adaptive time-outs included.
+    [[nodiscard]] Ticks lifetime(const Worker& me, std::uint32_t timeout_s) const noexcept {
+        if (me.time_scale != kFullTime) [[unlikely]]
+            return scaled_lifetime(me, timeout_s);
+        return timeout_s * kTicksPerSecond;
+    }
     /// Under the bucket's lock: the linked entry other than `self` that holds `t`, or none.
     [[nodiscard]] Holder holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t, Ticks now,
                                 std::uint32_t self) const noexcept;
@@ -222,21 +271,20 @@ struct Conntrack::Impl {
     void unlock_side(std::uint32_t index) const noexcept;
 
     // ---- overflow.cpp
-    /// An entry to fill, or Pool::kNone: there is no room and p.drop says so.
+    /// An entry for p's connection to fill, or Pool::kNone: p.drop says why there is none.
     std::uint32_t allocate(WorkerId w, Packet& p, Nanos now) noexcept;
-    [[nodiscard]] bool over_embryonic_budget(Worker& w) noexcept;
-    bool evict_oldest(WorkerId w, Nanos now) noexcept;
-    bool evict_as_linux(WorkerId w, std::uint64_t h, Nanos now) noexcept;
-    bool evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos now) noexcept;
-    /// Takes victims at hand from the oldest records of a ring. False if there is none.
-    bool stash_victims(Worker& me, YoungRing& from) noexcept;
-    /// Starts to load every line that the eviction of a victim some evictions ahead, and the
-    /// newcomer that takes over its entry, will write.
-    void load_victim(Worker& me) noexcept;
-    /// Drops records at hand that are stale, so that an eviction finds a victim first.
-    void trim_young(WorkerId w) noexcept;
-    /// Makes room in a ring that stale records crowd.
-    void turn_over(YoungRing& ring, Ticks now) noexcept;
+    /// Takes an entry that is free, if `max` allows; it is usually the capacity. Exact as long as
+    /// workers do not allocate at the same moment.
+    std::uint32_t take(WorkerId w) noexcept {
+        const std::uint32_t max = settings.max;
+        return max < pool.capacity() && pool.in_use() >= max ? Pool::kNone : pool.take(w);
+    }
+    /// allocate() where it takes more than to take one that is free.
+    std::uint32_t allocate_scarce(WorkerId w, Packet& p, Nanos now) noexcept;
+    /// Evicts somebody, as the policy has it. `h`: hash of the newcomer's tuple.
+    bool make_room(WorkerId w, std::uint64_t h, Newcomer& who, Nanos now) noexcept;
+    /// What becomes of p, which finds no room for the reason in p.drop.
+    [[nodiscard]] Opening turn_away(Worker& me, Packet& p) noexcept;
     /// Claims an entry for its end: linked to dying, if it is still the life of `h` and, unless
     /// `assured_too`, not assured.
     bool claim(ConnHandle h, bool assured_too) noexcept;
@@ -246,6 +294,79 @@ struct Conntrack::Impl {
     bool end(WorkerId w, ConnHandle h, End why, bool assured_too, Nanos now) noexcept;
     /// Looks at `n` entries from the worker's sweep position and ends the expired.
     void sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept;
+
+    // ---- eviction.cpp
+    /// True if an entry that is not assured may have to go for a newcomer.
+    [[nodiscard]] bool oldest_goes() const noexcept {
+        return settings.overflow == Overflow::EmbryonicOldest ||
+               settings.overflow == Overflow::ClosingFirst;
+    }
+    // Each ends an entry of its kind to make room; false if there is none that may go.
+    bool evict_oldest(WorkerId w, Nanos now) noexcept;
+    bool evict_oldest_but_spared(WorkerId w, Newcomer& who, Nanos now) noexcept;
+    bool evict_elsewhere(WorkerId w, Newcomer& who, Nanos now) noexcept;
+    bool evict_closing(WorkerId w, Newcomer& who, Nanos now) noexcept;
+    bool evict_as_linux(WorkerId w, std::uint64_t h, Newcomer& who, Nanos now) noexcept;
+    bool evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos now) noexcept;
+    bool evict_embryonic(WorkerId w, Newcomer& who, Nanos now) noexcept {
+        return spares_some ? evict_oldest_but_spared(w, who, now) : evict_oldest(w, now);
+    }
+    enum class Judgement : std::uint8_t {
+        Yes,
+        Gone,    ///< it has ended
+        Young,   ///< it has not had its min_life yet
+        Spared,  ///< it is within somebody's reservation
+        Mapped,  ///< it has a mapping, and mappings are never deleted
+    };
+    /// Whether `victim` may be evicted for `who`; if not, `who.refusal` says why.
+    [[nodiscard]] Judgement judge(const Worker& me, ConnHandle victim, Newcomer& who,
+                                  Nanos now) const noexcept;
+    /// Whom a ring of victims is for.
+    enum class Prey : std::uint8_t { Embryonic, Closing };
+    /// True if the record's entry still is what its ring is for.
+    [[nodiscard]] bool is_candidate(const YoungRecord& r, Prey kind) const noexcept;
+    /// claim(), if its protocol says that it is closing.
+    bool claim_closing(ConnHandle h) noexcept;
+    /// Notes an entry that has begun to close, for evict_closing().
+    void note_closing(Worker& me, ConnHandle h, Meta before, Meta after, Ticks now) noexcept;
+    /// True if a victim is at hand.
+    bool any_victim(WorkerId w) noexcept {
+        return workers[w]->victim_next != workers[w]->victim_end || fetch_victims(w);
+    }
+    bool fetch_victims(WorkerId w) noexcept;
+    /// Takes victims at hand from the oldest records of a ring. False if there is none.
+    bool stash_victims(Worker& me, YoungRing& from) noexcept;
+    /// Starts to load every line that the eviction of a victim some evictions ahead, and the
+    /// newcomer that takes over its entry, will write.
+    void load_victim(Worker& me) noexcept;
+    /// Drops records at hand that are stale, so that an eviction finds a victim first.
+    void trim_young(WorkerId w) noexcept;
+    /// Makes room in a ring that stale records crowd.
+    void turn_over(YoungRing& ring, Prey kind, Ticks now) noexcept;
+
+    // ---- admission.cpp
+    /// Counts what the table holds, and what follows from it for this worker.
+    void recount(Worker& me) noexcept;
+    /// recount(), if the last one was a while ago.
+    void recount_if_old(Worker& me, Nanos now) noexcept;
+    /// recount(), if this worker has opened enough since the last one.
+    void recount_if_due(Worker& me) noexcept;
+    [[nodiscard, gnu::cold]] Ticks scaled_lifetime(const Worker& me,
+                                                   std::uint32_t timeout_s) const noexcept;
+    /// Scales the time-out of an unconfirmed entry.
+    void shorten(const Worker& me, std::uint32_t index, Ticks now) noexcept;
+    /// Index of the reservation that a source has.
+    [[nodiscard]] int reservation_of(Family family, const Addr& source) const noexcept;
+    /// Original source, family and zone of an entry that does not change meanwhile, or whose
+    /// generation the caller checks.
+    [[nodiscard]] Tuple source_of(std::uint32_t index) const noexcept;
+    /// True if `who` may have an entry that is free.
+    [[nodiscard]] bool may_take_free(const Worker& me, const Newcomer& who) const noexcept;
+    /// Finds out who p's source is. None, or why it may not open a connection now.
+    [[nodiscard]] Drop introduce(const Packet& p, Newcomer& who, Nanos now) noexcept;
+    /// Books an entry to its source, and out again when it becomes free.
+    void book_in(Worker& me, const Newcomer& who) noexcept;
+    void book_out(Worker& me, std::uint32_t index) noexcept;
 
     // ---- control.cpp
     enum class Counting : std::uint8_t { Keep, Zero };
@@ -272,7 +393,8 @@ struct Conntrack::Impl {
     bool change_labels(ConnHandle h, std::uint8_t at, const std::array<std::uint64_t, 2>& value,
                        const std::array<std::uint64_t, 2>& mask, bool& changed) noexcept;
 
-    Settings settings;
+    Settings settings;  ///< live, but for `settings.room`, which nobody reads
+    const Room room;
     /// By TrackOptions::variant; the first stands for `settings` and is not used.
     std::vector<Settings> variants;
     bool labels_used;  ///< every entry has room for labels
@@ -281,7 +403,11 @@ struct Conntrack::Impl {
     Index index;
     WorkerId worker_count;  ///< without control's
     std::vector<std::unique_ptr<Worker>> workers;
-    std::mutex control_mutex;  ///< who acts as worker `worker_count`
+    std::unique_ptr<SourceQuota> quota;  ///< if there are limits on sources
+    const bool keeps_accounts;           ///< entries are booked: there are limits or reservations
+    const bool spares_some;              ///< judge() has something to say
+    const bool has_exceptions;           ///< either of them, or adaptive time-outs
+    std::mutex control_mutex;            ///< who acts as worker `worker_count`
     std::atomic<int> listeners{0};
 };
 

@@ -31,6 +31,16 @@ const Settings& checked(const Settings& s, WorkerId workers) {
         throw std::invalid_argument("conntrack serves 1 to 63 workers");
     if (s.embryonic_percent == 0 || s.embryonic_percent > 100)
         throw std::invalid_argument("embryonic_percent must be 1 to 100");
+    std::uint64_t reserved = 0;
+    for (const Reservation& r : s.room.reserve) reserved += r.entries;
+    if (s.room.reserve.size() > kMaxReservations || reserved > s.max)
+        throw std::invalid_argument("16 reservations at most, and together at most max entries");
+    if (s.room.adaptive.on() && s.room.adaptive.end_percent <= s.room.adaptive.start_percent)
+        throw std::invalid_argument("adaptive time-outs must end above their start");
+    const PerSource& q = s.room.per_source;
+    if (q.new_per_second > kMaxSourceRate || q.burst / kMaxBurstSeconds > q.new_per_second ||
+        q.ipv4_prefix > 32 || q.ipv6_prefix > 128)
+        throw std::invalid_argument("per_source is out of bounds");
     return s;
 }
 
@@ -59,6 +69,8 @@ Counters plain(const CounterBlock& c) noexcept {
     o.deleted = c.deleted.get();
     o.assured_evicted = c.assured_evicted.get();
     o.table_full_log = c.table_full_log.get();
+    o.untracked = c.untracked.get();
+    o.limited = c.limited.get();
     return o;
 }
 
@@ -92,23 +104,36 @@ Counters& Counters::operator+=(const Counters& o) noexcept {
     deleted += o.deleted;
     assured_evicted += o.assured_evicted;
     table_full_log += o.table_full_log;
+    untracked += o.untracked;
+    limited += o.limited;
     return *this;
 }
 
 Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t seed,
                       const Features& features)
     : settings{checked(s, packet_workers)},
+      room{s.room},
       variants{variants_of(s, features.policies)},
       labels_used{features.labels},
       key{seed == 0 ? HashKey::random() : HashKey::from_seed(seed)},
       pool{s.entries(), packet_workers + 1, Pages::Huge1G},
       index{log2_buckets_for(s.entries()), Pages::Huge1G},
-      worker_count{packet_workers} {
+      worker_count{packet_workers},
+      quota{s.room.per_source.on()
+                ? std::make_unique<SourceQuota>(s.room.per_source, s.entries(), key)
+                : nullptr},
+      keeps_accounts{quota != nullptr || !s.room.reserve.empty()},
+      spares_some{s.room.min_life != 0 || s.room.never_delete_mappings || !s.room.reserve.empty()},
+      has_exceptions{keeps_accounts || spares_some || s.room.adaptive.on()} {
     // One more for control, which makes entries too (inject.cpp).
     // Room for every entry there can be, and half as much for stale records: see turn_over().
     const std::size_t young = std::size_t{s.entries()} + s.entries() / 2 + Pool::kBatch;
-    for (WorkerId w = 0; w <= packet_workers; ++w)
-        workers.push_back(std::make_unique<Worker>(young, kEventCapacity));
+    const std::size_t closing = s.overflow == Overflow::ClosingFirst ? young : 1;
+    for (WorkerId w = 0; w <= packet_workers; ++w) {
+        workers.push_back(std::make_unique<Worker>(young, closing, kEventCapacity));
+        if (!s.room.reserve.empty()) workers.back()->reserved = std::make_unique<Reservations>();
+    }
+    for (const auto& w : workers) recount(*w);
 }
 
 Conntrack::Conntrack(const Settings& settings, WorkerId workers, std::uint64_t hash_seed,
@@ -156,9 +181,10 @@ Counters Conntrack::counters() const noexcept {
 MemoryReport Conntrack::memory() const {
     const Impl& d = *impl_;
     std::size_t rings = 0;
-    for (const auto& w : d.workers) rings += w->young.bytes();
+    for (const auto& w : d.workers) rings += w->young.bytes() + w->closing.bytes();
+    const std::size_t quota = d.quota != nullptr ? d.quota->bytes() : 0;
     return {name_of(std::max(d.pool.pages(), d.index.pages())),
-            d.pool.bytes() + d.index.bytes() + rings};
+            d.pool.bytes() + d.index.bytes() + rings + quota};
 }
 
 void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks now, Snapshot& out,

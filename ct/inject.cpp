@@ -67,7 +67,9 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
                 }
                 me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) + 1,
                                    std::memory_order_relaxed);
-                if (me.young.crowded()) turn_over(me.young, ticks);
+                if (room.never_delete_mappings && (bits & fixed::kMapped) != 0)
+                    return Injected::Done;
+                if (me.young.crowded()) turn_over(me.young, Prey::Embryonic, ticks);
                 me.young.push({.index = p.conn.index,
                                .original_bucket = at.b1,
                                .reply_bucket = at.b2,

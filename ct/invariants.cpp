@@ -14,6 +14,7 @@ std::string Conntrack::check_invariants() const {
     std::uint32_t linked = 0;
     std::uint64_t slots_due = 0;
     std::int64_t embryonic = 0;
+    std::array<std::int64_t, kMaxReservations> reserved{};
     std::unordered_map<std::uint64_t, std::vector<Tuple>> seen;
     const auto unique = [&](const Tuple& t) {
         std::vector<Tuple>& same_hash = seen[hash(d.key, t)];
@@ -35,6 +36,8 @@ std::string Conntrack::check_invariants() const {
         if (e.meta.life() != life::kLinked) return "I1: neither free nor linked at rest" + at(i);
         ++linked;
         if (!e.meta.assured()) ++embryonic;
+        if (const int r = d.reservation_of(e.original.family, e.original.src); r >= 0)
+            ++reserved[static_cast<std::size_t>(r)];
         const bool mirror = (e.fixed_bits & fixed::kMirror) != 0;
         const HotLine& h = d.pool.hot(i);
         const std::uint32_t b1 = h.original_bucket.load();
@@ -64,7 +67,17 @@ std::string Conntrack::check_invariants() const {
     if (counted != embryonic)
         return "I8: embryonic count " + std::to_string(counted) + ", are " +
                std::to_string(embryonic);
-    if (counters().assured_evicted != 0) return "I5: an assured entry was evicted";
+    if (counters().assured_evicted != 0 && settings().overflow != Overflow::ClosingFirst)
+        return "I5: an assured entry was evicted";
+    for (std::size_t k = 0; k < d.room.reserve.size(); ++k) {
+        std::int64_t booked = 0;
+        for (const auto& w : d.workers) booked += w->reserved->own[k].load();
+        if (booked != reserved[k])
+            return "I8: " + std::to_string(booked) + " booked under reservation " +
+                   std::to_string(k) + ", are " + std::to_string(reserved[k]);
+    }
+    if (d.quota != nullptr && !d.quota->accounts_for(linked))
+        return "I8: what is booked to sources is not what is linked";
     return {};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Where room comes from: the pool, the expired, and, by policy, somebody's place.
+// Where room comes from: the pool, the expired, and, by policy, somebody's place (eviction.cpp).
 #include "ct/base/check.hpp"
 #include "ct/conntrack_impl.hpp"
 
@@ -11,15 +11,8 @@ namespace ct {
 
 namespace {
 
-// Stale records that one eviction may step over. Each was left by one promotion or one end and is
-// stepped over once, and trim_young() has mostly done so before.
-constexpr int kEvictTries = 1024;
-constexpr unsigned kLinuxRange = 8;  // NF_CT_EVICTION_RANGE, semantics.md 2.4
 constexpr std::uint32_t kSweepPerTurn = 512;
 constexpr std::uint32_t kSweepInNeed = 256;
-constexpr std::uint32_t kExactBelow =
-    4096;  // tables whose embryonic budget is counted at each open
-constexpr std::uint32_t kRecountEvery = 32;
 
 /// A whole sweep takes a second a million entries, at least one: 64 B an entry then is 64 MB/s.
 constexpr Nanos sweep_period(std::uint32_t capacity) {
@@ -65,7 +58,10 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
     if constexpr (kChecks >= 1) {
         check(m.life() == life::kDying && m.generation() == h.generation,
               "I1: who ends it has claimed it");
-        check(why != End::Evicted || !m.assured(), "I5: an assured entry is not evicted");
+        check(why != End::Evicted || !m.assured() ||
+                  (settings.overflow == Overflow::ClosingFirst &&
+                   proto::is_closing(protocol_of(hot), m.state())),
+              "I5: an assured entry is not evicted, unless it is closing and the policy says so");
     }
     if (listening()) emit(w, EventType::Destroy, cause::kDestroy, h.index, now);
     if (!m.assured())
@@ -83,6 +79,8 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
             if (m.assured()) me.counters.assured_evicted.add();
             break;
     }
+    if (keeps_accounts) [[unlikely]]
+        book_out(me, h.index);
     const Meta freed = Meta::free(static_cast<std::uint16_t>(h.generation + 1));
     hot.meta.store(freed.word(), std::memory_order_release);
     pool.give(w, h.index);
@@ -94,162 +92,92 @@ bool Conntrack::Impl::end(WorkerId w, ConnHandle h, End why, bool assured_too, N
     return true;
 }
 
-// Promoted and ended entries leave stale records, which only go when they come to the head. If a
-// long-lived entry keeps them from it until they fill most of the room that is theirs, each push
-// turns a few of the oldest over: stale ones go, live ones start again at the end.
-void Conntrack::Impl::turn_over(YoungRing& ring, Ticks now) noexcept {
-    std::array<YoungRecord, 4> oldest;
-    const std::size_t n = ring.pop(oldest);
-    for (std::size_t k = 0; k < n; ++k) {
-        const Meta m{pool.hot(oldest[k].index).meta.load(std::memory_order_acquire)};
-        const bool live = m.generation() == oldest[k].generation && m.life() == life::kLinked &&
-                          !m.assured() && !m.expired(now);
-        if (live) ring.push(oldest[k]);
-    }
-}
-
-bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
-    if (from.size() == 0) return false;
-    std::array<YoungRecord, kVictims / 2> oldest;
-    const std::uint32_t room = kVictims - (me.victim_end - me.victim_next);
-    const std::size_t n = from.pop({oldest.data(), std::min<std::size_t>(oldest.size(), room)});
-    for (std::size_t k = 0; k < n; ++k) me.victims[me.victim_end++ % kVictims] = oldest[k];
-    return n != 0;
-}
-
-void Conntrack::Impl::load_victim(Worker& me) noexcept {
-    if (me.victim_end - me.victim_next <= kVictimsAhead) stash_victims(me, me.young);
-    if (me.victim_end - me.victim_next <= kVictimsAhead) return;
-    const YoungRecord& r = me.victims[(me.victim_next + kVictimsAhead) % kVictims];
-    prefetch_write(&index.bucket(r.original_bucket));
-    if (r.reply_bucket != r.original_bucket) prefetch_write(&index.bucket(r.reply_bucket));
-    prefetch_entry(r.index);
-}
-
-void Conntrack::Impl::trim_young(WorkerId w) noexcept {
-    Worker& me = *workers[w];
-    for (; me.victim_next != me.victim_end; ++me.victim_next) {
-        const ConnHandle h = me.victims[me.victim_next % kVictims].conn();
-        const Meta m{pool.hot(h.index).meta.load(std::memory_order_acquire)};
-        if (m.generation() == h.generation && m.life() == life::kLinked && !m.assured()) return;
-    }
-    static_cast<void>(stash_victims(me, me.young));
-}
-
-bool Conntrack::Impl::evict_oldest(WorkerId w, Nanos now) noexcept {
-    Worker& me = *workers[w];
-    const auto any_victim = [&] {
-        if (me.victim_next != me.victim_end || stash_victims(me, me.young)) return true;
-        // In want: whoever has candidates can spare some.
-        for (WorkerId other = 0; other <= worker_count; ++other)
-            if (other != w && stash_victims(me, workers[other]->young)) return true;
-        return false;
-    };
-    for (int tries = 0; tries < kEvictTries && any_victim(); ++tries) {
-        const ConnHandle victim = me.victims[me.victim_next++ % kVictims].conn();
-        load_victim(me);
-        if (end(w, victim, End::Evicted, false, now)) return true;
+bool Conntrack::Impl::make_room(WorkerId w, std::uint64_t h, Newcomer& who, Nanos now) noexcept {
+    switch (settings.overflow) {
+        case Overflow::EmbryonicOldest:
+            return evict_embryonic(w, who, now);
+        case Overflow::ClosingFirst:
+            return evict_closing(w, who, now) || evict_embryonic(w, who, now);
+        case Overflow::Linux:
+            return evict_as_linux(w, h, who, now);
+        case Overflow::Drop:
+        case Overflow::Untracked:
+        case Overflow::Reject:
+            break;
     }
     return false;
-}
-
-bool Conntrack::Impl::evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos now) noexcept {
-    const auto age_now = static_cast<std::uint8_t>(to_ticks(now) / (kTicksPerSecond / 4));
-    ConnHandle oldest;
-    int oldest_age = -1;
-    index.visit(bucket, [&](std::uint16_t, Ref r, bool assured, std::uint8_t born) {
-        const int age = static_cast<std::uint8_t>(age_now - born);
-        if (assured || age <= oldest_age) return;
-        const Meta m{pool.hot(r.index()).meta.load(std::memory_order_acquire)};
-        if (m.life() != life::kLinked || !r.may_be(m.generation()) || m.assured()) return;
-        oldest = {r.index(), m.generation()};
-        oldest_age = age;
-    });
-    return oldest.valid() && end(w, oldest, End::Evicted, false, now);
-}
-
-// Linux looks at eight buckets from the newcomer's on, and takes every entry that is not assured
-// from the first bucket that has one. There an entry stands in two of B buckets; here one that is
-// not NATed stands in one slot. Over B/2 buckets the density, and so the chance of a victim and the
-// number of victims, is the same (semantics.md 2.4). Such a bucket is a range of the hash, and the
-// tag continues the bucket's number: which slots lie in it is seen without touching an entry.
-bool Conntrack::Impl::evict_as_linux(WorkerId w, std::uint64_t h, Nanos now) noexcept {
-    const std::uint32_t wanted = settings.buckets != 0 ? settings.buckets : settings.max;
-    const unsigned physical = index.log2_buckets();
-    const unsigned linux_bits = std::bit_width(wanted - 1);
-    const unsigned bits = std::min(std::max(2U, linux_bits) - 1, physical + 16);
-    const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
-
-    for (unsigned k = 0; k < kLinuxRange; ++k) {
-        const std::uint64_t virtual_bucket = ((h >> (64 - bits)) + k) & mask;
-        const bool finer = bits >= physical;  // several virtual buckets in a physical one
-        const std::uint64_t first =
-            finer ? virtual_bucket >> (bits - physical) : virtual_bucket << (physical - bits);
-        const std::uint64_t count = finer ? 1 : std::uint64_t{1} << (physical - bits);
-        bool any = false;
-        for (std::uint64_t b = first; b < first + count; ++b) {
-            std::array<ConnHandle, Bucket::kSlots*(Index::kMaxChain + 1)> victims;
-            std::size_t n = 0;
-            index.visit(static_cast<std::uint32_t>(b),
-                        [&](std::uint16_t tag, Ref r, bool assured, std::uint8_t) {
-                            const std::uint64_t leading = b << 16 | tag;
-                            if (finer && leading >> (physical + 16 - bits) != virtual_bucket)
-                                return;
-                            if (assured || n == victims.size()) return;
-                            const Meta m{pool.hot(r.index()).meta.load(std::memory_order_acquire)};
-                            if (r.may_be(m.generation()))
-                                victims[n++] = {r.index(), m.generation()};
-                        });
-            for (std::size_t v = 0; v < n; ++v) any |= end(w, victims[v], End::Evicted, false, now);
-        }
-        if (any) return true;
-    }
-    return false;
-}
-
-bool Conntrack::Impl::over_embryonic_budget(Worker& w) noexcept {
-    if (settings.max >= kExactBelow && w.opens_until_recount > 0) {
-        --w.opens_until_recount;
-        return w.over_budget;
-    }
-    w.opens_until_recount = kRecountEvery;
-    std::int64_t sum = 0;
-    for (const auto& each : workers) sum += each->embryonic.load(std::memory_order_relaxed);
-    const auto budget = std::int64_t{settings.max.get()} * settings.embryonic_percent / 100;
-    w.over_budget = sum >= std::max<std::int64_t>(budget, 1);
-    return w.over_budget;
 }
 
 std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexcept {
-    Worker& me = *workers[w];
-    const bool oldest_goes = settings.overflow == Overflow::EmbryonicOldest;
-    if (oldest_goes && over_embryonic_budget(me)) evict_oldest(w, now);
-    // Exact as long as workers do not allocate at the same moment; `max` is usually the capacity.
-    const auto take = [&] {
-        const std::uint32_t max = settings.max;
-        return max < pool.capacity() && pool.in_use() >= max ? Pool::kNone : pool.take(w);
-    };
-    std::uint32_t i = take();
-    if (i != Pool::kNone) {
-        if (const std::uint32_t next = pool.peek(w, kEntriesAhead); next != Pool::kNone) {
-            prefetch_entry(next);
-            if (p.tuple.family == Family::Ipv6) prefetch_write(&pool.addrs6(next));
-        }
-        return i;
+    if (has_exceptions) [[unlikely]]
+        return allocate_scarce(w, p, now);
+    if (oldest_goes()) {
+        Worker& me = *workers[w];
+        recount_if_due(me);
+        if (me.over_budget) evict_oldest(w, now);
     }
-
-    const bool evicted =
-        oldest_goes ? evict_oldest(w, now)
-                    : settings.overflow == Overflow::Linux && evict_as_linux(w, p.hash, now);
-    // What has expired must not count against the limit.
-    if (!evicted) sweep(w, kSweepInNeed, now);
-    i = take();
-    if (i == Pool::kNone) {
-        me.counters.drop.add();
-        me.counters.table_full_log.add();
-        p.drop = Drop::CtTableFull;
+    const std::uint32_t i = take(w);
+    if (i == Pool::kNone) [[unlikely]]
+        return allocate_scarce(w, p, now);
+    if (const std::uint32_t next = pool.peek(w, kEntriesAhead); next != Pool::kNone) {
+        prefetch_entry(next);
+        if (p.tuple.family == Family::Ipv6) prefetch_write(&pool.addrs6(next));
     }
     return i;
+}
+
+std::uint32_t Conntrack::Impl::allocate_scarce(WorkerId w, Packet& p, Nanos now) noexcept {
+    Worker& me = *workers[w];
+    Newcomer who;
+    std::uint32_t i = Pool::kNone;
+    bool may_take = true;
+    if (has_exceptions) {
+        p.drop = introduce(p, who, now);
+        if (!p.alive()) return Pool::kNone;
+        recount_if_due(me);
+        may_take = may_take_free(me, who);
+        const bool relieved = oldest_goes() && me.over_budget && evict_embryonic(w, who, now);
+        if (relieved || may_take) i = take(w);
+    }
+    if (i == Pool::kNone) {
+        const bool kept_free = !may_take && me.in_use < settings.max;
+        who.refusal = kept_free ? Drop::CtReserved : Drop::CtTableFull;
+        const bool made = make_room(w, p.hash, who, now);
+        if (!made) {
+            // What has expired must not count against the limit.
+            sweep(w, kSweepInNeed, now);
+            recount(me);
+            may_take = may_take_free(me, who);
+        }
+        if (may_take || made) i = take(w);
+    }
+    if (i == Pool::kNone) {
+        // With never_delete_mappings those that have one are not even candidates.
+        const bool mapped = room.never_delete_mappings && oldest_goes() && me.embryonic_sum > 0;
+        p.drop = mapped && who.refusal == Drop::CtTableFull ? Drop::CtMappingKept : who.refusal;
+    } else if (keeps_accounts) {
+        book_in(me, who);
+    }
+    return i;
+}
+
+Conntrack::Opening Conntrack::Impl::turn_away(Worker& me, Packet& p) noexcept {
+    if (p.drop == Drop::CtSourceEntries || p.drop == Drop::CtSourceRate) {
+        me.counters.limited.add();
+        return Opening::Refused;
+    }
+    if (settings.overflow == Overflow::Untracked) {
+        me.counters.untracked.add();
+        p.drop = Drop::None;
+        p.state = CtState::Untracked;
+        p.no_room = true;
+        return Opening::Untracked;
+    }
+    me.counters.drop.add();
+    me.counters.table_full_log.add();
+    if (settings.overflow != Overflow::Reject) return Opening::Refused;
+    if (p.drop == Drop::CtTableFull) p.drop = Drop::CtTableReject;
+    return Opening::Rejected;
 }
 
 void Conntrack::Impl::sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept {
@@ -281,6 +209,7 @@ void Conntrack::expire(WorkerId w, Nanos now) noexcept {
             static_cast<std::uint32_t>(std::uint64_t{capacity} * w / d.worker_count) % capacity;
     }
     d.trim_young(w);
+    d.recount_if_old(me, now);
     const Nanos elapsed = now - me.sweep_time;
     const Nanos period = sweep_period(capacity) * d.worker_count;
     const Nanos due = std::min<Nanos>(elapsed, period) * capacity / period;

@@ -188,6 +188,8 @@ struct TypeCode {
             return four ? TypeCode{3, 4} : TypeCode{2, 0};
         case Complaint::TimeExceeded:
             return four ? TypeCode{11, 0} : TypeCode{3, 0};
+        case Complaint::Prohibited:
+            return four ? TypeCode{3, 13} : TypeCode{1, 1};
     }
     return {3, 1};
 }

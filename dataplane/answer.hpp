@@ -74,6 +74,7 @@ enum class Complaint : std::uint8_t {
     PortUnreachable,      ///< 3/3; 1/4
     TooBig,               ///< 3/4 with the MTU (RFC 1191 4); 2/0
     TimeExceeded,         ///< 11/0; 3/0
+    Prohibited,           ///< by administration: 3/13 (RFC 1812 5.2.7.1); 1/1
 };
 
 /// True if an error about p may be sent at all (RFC 1812 4.3.2.7, RFC 4443 2.4 (e)): p is no error

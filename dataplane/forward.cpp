@@ -222,12 +222,14 @@ bool Forward::may_pass(Lane& lane, Packet& p, ct::Nanos now) noexcept {
     return p.alive();
 }
 
-void Forward::reject(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
-    p.drop = Drop::RuleReject;
+void Forward::reject(ct::WorkerId w, Packet& p, Drop reason, ct::Nanos now) noexcept {
+    p.drop = reason;
     if (p.tuple.proto == ct::ipproto::kTcp && p.fragment != ct::Fragment::Later)
         reset(lanes_[w], p, Tracking::Untracked, now);
     else
-        complain(lanes_[w], p, Complaint::PortUnreachable, 0, Tracking::Untracked, now);
+        complain(lanes_[w], p,
+                 reason == Drop::RuleReject ? Complaint::PortUnreachable : Complaint::Prohibited, 0,
+                 Tracking::Untracked, now);
 }
 
 void Forward::resolve(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {

@@ -69,9 +69,10 @@ public:
     /// are made from p's bytes, which must be as received. Wire mode: out_port is the peer.
     void route(ct::WorkerId w, ct::Packet& p, const ct::Addr& dst, ct::Nanos now) noexcept;
 
-    /// Drops p as RuleReject and answers with a TCP RST, or with ICMP port unreachable. p's bytes
-    /// are as received.
-    void reject(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    /// Drops p for `reason` and answers with a TCP RST, or else with an ICMP error: port
+    /// unreachable if a rule says so, administratively prohibited if the table has no room
+    /// (RFC 5508 REQ-8). p's bytes are as received.
+    void reject(ct::WorkerId w, ct::Packet& p, ct::Drop reason, ct::Nanos now) noexcept;
 
     /// Makes frames out of what is alive: afterwards each packet has out_port and its Ethernet
     /// header, or a drop reason, or no owner because it waits for its neighbour. A packet whose

@@ -54,6 +54,7 @@ void Pipeline::run(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noe
 }
 
 void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    if (rules_.asks_how_full()) rules_.note_fill(w, ct_.fill_permille(w, now));
     raw(w, packets);                    // nat/rule_set.cpp   notrack, zone
     ct_.lookup(w, packets, now);        // ct/conntrack.cpp   hash, prefetch, find
     ct_.update(w, packets, now);        // ct/conntrack.cpp   state, time-out; or Invalid
@@ -117,6 +118,12 @@ void Pipeline::open_new(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipp
     switch (ct_.open(w, p, now)) {
         case ct::Conntrack::Opening::Refused:
             return;
+        case ct::Conntrack::Opening::Rejected:
+            forward_.reject(w, p, p.drop, now);
+            return;
+        case ct::Conntrack::Opening::Untracked:
+            pass_for_want_of_room(w, p, now, skipped);
+            return;
         case ct::Conntrack::Opening::Found:
         case ct::Conntrack::Opening::Invalid:
             pass(w, p, now, skipped);
@@ -169,8 +176,8 @@ void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
     }
     forward_.route(w, p, destination_of(p), now);
     if (!p.alive()) return;
-    if (p.state == ct::CtState::Invalid && rules_.must_not_leave(p)) {
-        p.drop = Drop::NatInvalid;
+    if (rules_.must_not_leave(p)) {
+        p.drop = p.no_room ? Drop::NatUntracked : Drop::NatInvalid;
         return;
     }
     if (p.state == ct::CtState::Established && rules_.filter_skips_established()) {
@@ -179,6 +186,17 @@ void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
         return;
     }
     static_cast<void>(admit(w, p, now));
+}
+
+/// Policy untracked: a packet that would have opened a connection goes on without one, but not
+/// where it would have been translated.
+void Pipeline::pass_for_want_of_room(ct::WorkerId w, Packet& p, ct::Nanos now,
+                                     Skipped& skipped) noexcept {
+    if (rules_.peek_dnat(p) != nullptr) {
+        p.drop = Drop::NatUntracked;
+        return;
+    }
+    pass(w, p, now, skipped);
 }
 
 /// The filter chain. What Sluice itself made passes: iptables has a chain of its own for that.
@@ -190,7 +208,7 @@ bool Pipeline::admit(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
     if (v.marked) ct_.set_mark(w, p, p.mark, now);
     if ((v.labels[0] | v.labels[1]) != 0) ct_.set_labels(w, p, v.labels, now);
     if (v.action == nat::Action::Drop) p.drop = Drop::RuleDrop;
-    if (v.action == nat::Action::Reject) forward_.reject(w, p, now);
+    if (v.action == nat::Action::Reject) forward_.reject(w, p, Drop::RuleReject, now);
     return p.alive();
 }
 

@@ -52,6 +52,8 @@ private:
     [[nodiscard]] bool bind(ct::WorkerId w, ct::Packet& p, ct::Nanos now,
                             Skipped& skipped) noexcept;
     void pass(ct::WorkerId w, ct::Packet& p, ct::Nanos now, Skipped& skipped) noexcept;
+    void pass_for_want_of_room(ct::WorkerId w, ct::Packet& p, ct::Nanos now,
+                               Skipped& skipped) noexcept;
     [[nodiscard]] bool admit(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
 
     ct::Conntrack& ct_;

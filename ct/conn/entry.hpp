@@ -152,6 +152,7 @@ inline constexpr std::uint8_t kBooks = 1U << 2;   ///< the second of the side li
 inline constexpr std::uint8_t kVariant = 1U << 3;
 inline constexpr std::uint8_t kSrcNat = status::kSrcNat;
 inline constexpr std::uint8_t kDstNat = status::kDstNat;
+inline constexpr std::uint8_t kMapped = kSrcNat | kDstNat;  ///< one of them: it has a mapping
 inline constexpr std::uint8_t kMasked = 1U << 6;  ///< SideLines::event_mask excludes some events
 inline constexpr std::uint8_t kCounts = 1U << 7;  ///< packets and bytes are counted
 /// What is known when the entry is made; the rest follows from its tuples when it is linked.

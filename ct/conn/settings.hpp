@@ -9,9 +9,12 @@
 
 #include "ct/base/live.hpp"
 #include "ct/conn/status.hpp"
+#include "ct/wire/prefix.hpp"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace ct {
 
@@ -45,8 +48,55 @@ struct Timeouts {
 /// What happens to a packet that would open a connection when there is no room.
 enum class Overflow : std::uint8_t {
     EmbryonicOldest,  ///< the oldest connection that is not assured goes
+    ClosingFirst,     ///< the one that has been closing longest goes; else as EmbryonicOldest
     Linux,            ///< the first of eight buckets with victims loses all of them, else drop
     Drop,             ///< the newcomer is dropped
+    Untracked,        ///< the newcomer passes without a connection, unless NAT is its business
+    Reject,           ///< the newcomer is dropped and its sender told so
+};
+
+/// Time-outs that shrink while the table fills, as pf's adaptive.start and adaptive.end have it.
+struct Adaptive {
+    std::uint32_t start_percent = 0;  ///< of `max`: above, time-outs are scaled; 0 with end 0: off
+    std::uint32_t end_percent = 0;    ///< of `max`: here they would be zero; above the start
+
+    [[nodiscard]] constexpr bool on() const noexcept { return end_percent != 0; }
+};
+
+/// Room that is kept for connections from `prefix`.
+struct Reservation {
+    Prefix prefix;
+    std::uint32_t entries = 0;
+};
+
+/// The most reservations: each newcomer's source is compared with all of them.
+inline constexpr std::size_t kMaxReservations = 16;
+
+/// Limits on what one source may have (ct/quota.hpp). A source is an address, or all of a prefix.
+struct PerSource {
+    std::uint32_t max_entries = 0;     ///< connections at a time; 0: no limit
+    std::uint32_t new_per_second = 0;  ///< connections opened a second; 0: no limit
+    std::uint32_t burst = 0;           ///< of them at once; 0: as new_per_second
+    std::uint8_t ipv4_prefix = 32;     ///< bits
+    std::uint8_t ipv6_prefix = 64;     ///< bits
+
+    [[nodiscard]] constexpr bool on() const noexcept {
+        return max_entries != 0 || new_per_second != 0;
+    }
+};
+
+/// Bounds of PerSource: what the clock of its rates resolves and how far it reaches.
+inline constexpr std::uint32_t kMaxSourceRate = 100'000;
+inline constexpr std::uint32_t kMaxBurstSeconds = 3600;
+
+/// Who gets room when it is scarce, and who keeps it, beside what Overflow says. For the life of a
+/// table: changes do not reach it.
+struct Room {
+    bool never_delete_mappings = false;  ///< no entry with a mapping is evicted (RFC 6888 REQ-11)
+    std::uint32_t min_life = 0;  ///< seconds for which an entry that is not assured is not evicted
+    Adaptive adaptive;
+    std::vector<Reservation> reserve;
+    PerSource per_source;
 };
 
 struct Settings {
@@ -55,8 +105,10 @@ struct Settings {
     std::uint32_t capacity = 0;
     Live<std::uint32_t> buckets = 0;  ///< Linux's hash size, for policy `linux`; 0: as max
     Live<Overflow> overflow = Overflow::EmbryonicOldest;
-    /// Share of `max` that not-assured entries may fill, in percent (policy embryonic-oldest).
+    /// Share of `max` that not-assured entries may fill, in percent, where the oldest of them goes
+    /// to make room (embryonic-oldest, closing-first).
     Live<std::uint32_t> embryonic_percent = 75;
+    Room room;
     Timeouts timeouts;
     Live<std::uint32_t> expect_max = 4096;  ///< most expectations
     Live<bool> checksum = true;             ///< verify transport checksums

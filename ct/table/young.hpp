@@ -68,6 +68,25 @@ public:
         return n;
     }
 
+    /// Any worker. Takes the oldest record if `wanted` says so of it; false also if there is none
+    /// or somebody else is popping.
+    template <class Wanted>
+    bool pop_if(YoungRecord& out, Wanted&& wanted) noexcept {
+        if (popping_.exchange(true, std::memory_order_acquire)) return false;
+        const std::size_t head = head_.load(std::memory_order_relaxed);
+        bool taken = head != tail_.load(std::memory_order_acquire);
+        if (taken) {
+            out = records_[head_slot_];
+            taken = wanted(out);
+        }
+        if (taken) {
+            head_slot_ = after(head_slot_);
+            head_.store(head + 1, std::memory_order_release);
+        }
+        popping_.store(false, std::memory_order_release);
+        return taken;
+    }
+
     /// Records in the ring, stale ones included. Any thread.
     [[nodiscard]] std::size_t size() const noexcept {
         return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);

@@ -27,7 +27,9 @@ ordered_json to_json(const ct::Counters& c) {
             {"expired", c.expired},
             {"deleted", c.deleted},
             {"assured_evicted", c.assured_evicted},
-            {"table_full_log", c.table_full_log}};
+            {"table_full_log", c.table_full_log},
+            {"untracked", c.untracked},
+            {"limited", c.limited}};
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ struct Storm {
             const auto port = static_cast<std::uint16_t>(rng() % 600);
             const std::uint8_t proto = rng() % 2 == 0 ? ipproto::kTcp : ipproto::kUdp;
             const Tuple t4 = tuple4(proto, kClient, port, kServer, 80);
-            switch (rng() % 5) {
+            switch (rng() % 6) {
                 case 0:
                     b.push_back(tcp(t4, tcpflag::kSyn, 1000));
                     break;
@@ -69,6 +69,9 @@ struct Storm {
                     b.push_back(tcp(mapped, tcpflag::kAck, 5001, 1001));
                     break;
                 }
+                case 4:
+                    b.push_back(tcp(t4, tcpflag::kFin | tcpflag::kAck, 1001, 5001));
+                    break;
                 default:
                     b.push_back(
                         tcp(t4, rng() % 8 == 0 ? tcpflag::kRst : tcpflag::kAck, 1001, 5001));
@@ -142,10 +145,26 @@ struct Storm {
     }
 };
 
-void storm(Overflow policy) {
+Settings under(Overflow policy) {
     Settings s;
-    s.max = 256;
     s.overflow = policy;
+    return s;
+}
+
+/// Every setting that has a say in who gets room.
+Settings with_everything(Overflow policy) {
+    Settings s = under(policy);
+    s.room.never_delete_mappings = true;
+    s.room.min_life = 1;
+    s.room.adaptive = {.start_percent = 20, .end_percent = 110};
+    s.room.reserve = {{{.addr = v4(kClient), .length = 32, .family = Family::Ipv4}, 20},
+                      {{.addr = v4(kServer), .length = 24, .family = Family::Ipv4}, 10}};
+    s.room.per_source = {.max_entries = 200, .new_per_second = 20'000};
+    return s;
+}
+
+void storm(Settings s, std::uint32_t max = 256) {
+    s.max = max;
     s.acct = true;
     s.timeouts.udp = 2;
     s.timeouts.tcp[index_of(TcpState::Close)] = 1;
@@ -171,14 +190,26 @@ void storm(Overflow policy) {
     EXPECT_EQ(storm.ct.check_invariants(), "");
 }
 
-TEST(Stress, BooksBalanceAndInvariantsHoldWhereTheOldestGoes) {
-    storm(Overflow::EmbryonicOldest);
+class StressUnder : public testing::TestWithParam<Overflow> {};
+
+TEST_P(StressUnder, BooksBalanceAndInvariantsHold) {
+    storm(under(GetParam()));
 }
-TEST(Stress, BooksBalanceAndInvariantsHoldWhereLinuxEvicts) {
-    storm(Overflow::Linux);
+TEST_P(StressUnder, BooksBalanceAndInvariantsHoldWithEveryLimitAndReservation) {
+    storm(with_everything(GetParam()));
 }
-TEST(Stress, BooksBalanceAndInvariantsHoldWhereNewcomersAreDropped) {
-    storm(Overflow::Drop);
+
+INSTANTIATE_TEST_SUITE_P(EachPolicy, StressUnder,
+                         testing::Values(Overflow::EmbryonicOldest, Overflow::Linux,
+                                         Overflow::ClosingFirst, Overflow::Drop,
+                                         Overflow::Untracked, Overflow::Reject));
+
+// Tables of 4096 entries and more give workers caches of free entries and count now and then only.
+TEST(Stress, BooksBalanceInALargeTableWithEveryLimitAndReservation) {
+    Settings s = with_everything(Overflow::ClosingFirst);
+    s.room.min_life = 0;
+    s.room.never_delete_mappings = false;
+    storm(s, 8192);
 }
 
 // Two threads see the first packet of the same flows at the same moment: one entry each, both

@@ -144,7 +144,7 @@ TEST(Answer, ComplaintsHaveTheTypesOfTheirFamily) {
          {Kind{Complaint::NoRoute, 3, 0, 1, 0}, Kind{Complaint::HostUnreachable, 3, 1, 1, 3},
           Kind{Complaint::ProtocolUnreachable, 3, 2, 4, 1},
           Kind{Complaint::PortUnreachable, 3, 3, 1, 4}, Kind{Complaint::TooBig, 3, 4, 2, 0},
-          Kind{Complaint::TimeExceeded, 11, 0, 3, 0}}) {
+          Kind{Complaint::TimeExceeded, 11, 0, 3, 0}, Kind{Complaint::Prohibited, 3, 13, 1, 1}}) {
         const auto e4 = made([&](auto out) {
             return dp::answer::icmp_error(out, p4.packet, k.why, 1400, addr("192.0.2.1"), 1);
         });

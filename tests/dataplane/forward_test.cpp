@@ -309,7 +309,7 @@ TEST_F(Forwarding, RejectAnswersWithAResetOrPortUnreachable) {
         ++received_;
         ASSERT_EQ(ct::parse(p, {}), Drop::None);
 
-        forward().reject(0, p, now_);
+        forward().reject(0, p, Drop::RuleReject, now_);
 
         EXPECT_EQ(p.drop, Drop::RuleReject);
         ++dropped_;
@@ -322,6 +322,25 @@ TEST_F(Forwarding, RejectAnswersWithAResetOrPortUnreachable) {
         else
             EXPECT_EQ(answers[0].packet.message_code, 3);
     }
+}
+
+// RFC 5508 REQ-8: for want of resources the sender is told "administratively prohibited".
+TEST_F(Forwarding, RejectForWantOfRoomSaysProhibited) {
+    const Bytes frame = outward().udp(1, 2).build();
+    ct::Packet p;
+    dp::fill_packet(p, pool_.with(frame), kLan);
+    ++received_;
+    ASSERT_EQ(ct::parse(p, {}), Drop::None);
+
+    forward().reject(0, p, Drop::CtTableReject, now_);
+
+    EXPECT_EQ(p.drop, Drop::CtTableReject);
+    ++dropped_;
+    rte_pktmbuf_free(dp::mbuf_of(p));
+    const auto answers = packets();
+    ASSERT_EQ(answers.size(), 1U);
+    EXPECT_EQ(answers[0].packet.message_type, 3);
+    EXPECT_EQ(answers[0].packet.message_code, 13);
 }
 
 // ---- Fragments.

@@ -60,6 +60,13 @@ def udp(sport=5000, dport=53, src="192.168.1.10", dst="203.0.113.10", data=b"hel
     return ipv4(src, dst, 17, struct.pack(">HHHH", sport, dport, 8 + len(data), 0) + data)
 
 
+def syn(sport, dport=80, src="192.168.1.10", dst="203.0.113.10"):
+    segment = struct.pack(">HHIIBBHHH", sport, dport, 1000, 0, 0x50, 2, 64240, 0, 0)
+    address = bytes(int(x) for a in (src, dst) for x in a.split("."))
+    right = checksum(address + struct.pack(">HH", 6, len(segment)) + segment)
+    return ipv4(src, dst, 6, segment[:16] + struct.pack(">H", right) + segment[18:])
+
+
 def answer(sport=5000, dport=53):
     return udp(dport, sport, "203.0.113.10", "192.168.1.10")
 
@@ -363,6 +370,93 @@ class Program(unittest.TestCase):
     # ---- Who may run it, and on what.
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can become another user")
+    # ---- A full table.
+
+    def full_table(self, settings, packets, rules=""):
+        """What becomes of `packets` when three connections are all there may be."""
+        config = CONFIG.replace("max = 1024", f"max = 3\n{settings}")
+        self.write("c.toml", (config + rules).encode())
+        first = [(START + i, udp(1000 + i)) for i in range(3)]
+        rest = [(START + SECOND + i, p) for i, p in enumerate(packets)]
+        self.write("a.pcap", pcap_bytes(first + rest))
+        lines = self.verdicts("--in", "lan=a.pcap", "--out", "lan=lan.pcap", "--out", "wan=wan.pcap")
+        self.assertEqual([l.split()[2] for l in lines[:3]], ["accept"] * 3)
+        return [l.split(maxsplit=2)[2] for l in lines[3:]]
+
+    def frames(self, port):
+        """The IP packets that left by `port`."""
+        link, packets = read_pcap(self.dir / f"{port}.pcap")
+        return [data[14 if link == ETHERNET else 0 :] for _, data in packets]
+
+    def test_policy_reject_tells_the_sender(self):
+        got = self.full_table('overflow = "reject"', [udp(2000), syn(2001), udp(1001)])
+        self.assertEqual(got, ["drop - - ct_table_reject"] * 2 + ["accept NEW original -"])
+        icmp, reset = self.frames("lan")
+        self.assertEqual((icmp[9], icmp[20], icmp[21]), (1, 3, 13), "administratively prohibited")
+        self.assertEqual(icmp[16:20], bytes([192, 168, 1, 10]))
+        self.assertEqual((reset[9], reset[33] & 4), (6, 4), "RST")
+        self.assertEqual(reset[22:24], struct.pack(">H", 2001))
+
+    def test_rejections_keep_to_the_rate_of_icmp_errors(self):
+        got = self.full_table('overflow = "reject"', [udp(2000 + i) for i in range(20)],
+                              "[forward]\nicmp_rate = 1\nicmp_burst = 4\n")
+        self.assertEqual(got, ["drop - - ct_table_reject"] * 20)
+        self.assertLessEqual(len(self.frames("lan")), 4)
+        self.assertGreater(len(self.frames("lan")), 0)
+
+    def test_policy_untracked_lets_packets_pass_without_a_connection(self):
+        got = self.full_table('overflow = "untracked"', [udp(2000), syn(2001), udp(2000)])
+        self.assertEqual([g.split()[:2] for g in got], [["accept", "UNTRACKED"]] * 3)
+        self.assertEqual(len(self.frames("wan")), 6)
+
+    def test_policy_untracked_lets_nothing_leave_untranslated(self):
+        nat = """
+[[rule]]
+chain = "nat"
+action = "masquerade"
+out = "wan"
+[[rule]]
+chain = "nat"
+action = "dnat"
+in = "lan"
+proto = "udp"
+dst = "192.168.1.1"
+dport = 7777
+to = "203.0.113.10:53"
+"""
+        got = self.full_table('overflow = "untracked"',
+                              [udp(2000), udp(2001, 7777, dst="192.168.1.1"), udp(1001)], nat)
+        self.assertEqual([g.split()[0] for g in got], ["drop", "drop", "accept"])
+        self.assertEqual([g.split()[-1] for g in got], ["nat_untracked", "nat_untracked", "-"])
+        for frame in self.frames("wan"):
+            self.assertEqual(frame[12:16], bytes([203, 0, 113, 1]), "translated")
+
+    def test_policy_untracked_is_for_the_rules_to_judge(self):
+        rule = """
+[[rule]]
+chain = "filter"
+action = "drop"
+ctstate = "UNTRACKED"
+"""
+        got = self.full_table('overflow = "untracked"', [udp(2000)], rule)
+        self.assertEqual(got[0].split()[-1], "rule_drop")
+
+    def test_a_rule_may_ask_how_full_the_table_is(self):
+        rule = """
+[[rule]]
+chain = "filter"
+action = "drop"
+ctstate = "NEW"
+dport = 2222
+proto = "udp"
+table_above = "60%"
+"""
+        self.write("c.toml", (CONFIG.replace("max = 1024", "max = 10\nembryonic_percent = 100") + rule).encode())
+        packets = [(START + i * SECOND // 10, udp(1000 + i, 2222)) for i in range(10)]
+        self.write("a.pcap", pcap_bytes(packets))
+        lines = self.verdicts("--in", "lan=a.pcap")
+        self.assertEqual([l.split()[2] for l in lines], ["accept"] * 7 + ["drop"] * 3)
+
     def test_it_needs_no_privileges_and_no_environment(self):
         nobody = pwd.getpwnam("nobody")
         self.write("a.pcap", pcap_bytes([(START, udp())]))

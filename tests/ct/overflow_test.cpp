@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Each overflow policy, and each exception to it: what a full table lets in, and what it refuses
+// and why.
+#include "tests/ct/tables.hpp"
+
+namespace ct::test {
+namespace {
+
+constexpr Overflow kEvicting[] = {Overflow::EmbryonicOldest, Overflow::ClosingFirst,
+                                  Overflow::Linux};
+
+TEST(ClosingFirst, TakesWhatHasBeenClosingLongest) {
+    Table t{sized(10, Overflow::ClosingFirst)};
+    for (std::uint32_t n = 0; n < 6; ++n) t.establish(flow(n));
+    for (std::uint32_t n = 6; n < 10; ++n) ASSERT_EQ(t.open(flow(n)), Drop::None);
+    for (const std::uint32_t n : {4U, 1U}) ASSERT_EQ(t.send(fin(flow(n))), Drop::None);
+
+    EXPECT_EQ(t.open(flow(100)), Drop::None);
+    EXPECT_FALSE(t.has(flow(4)));
+    EXPECT_TRUE(t.has(flow(1)));
+    EXPECT_EQ(t.open(flow(101)), Drop::None);
+    EXPECT_FALSE(t.has(flow(1)));
+
+    EXPECT_EQ(t.ct.counters().assured_evicted, 2U);
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
+TEST(ClosingFirst, ThenTakesTheOldestEmbryonicAndNeverAnEstablishedOne) {
+    Table t{sized(10, Overflow::ClosingFirst)};
+    for (std::uint32_t n = 0; n < 8; ++n) t.establish(flow(n));
+    ASSERT_EQ(t.open(flow(8)), Drop::None);
+    ASSERT_EQ(t.open(flow(9)), Drop::None);
+    ASSERT_EQ(t.send(fin(flow(0))), Drop::None);
+
+    for (std::uint32_t n = 100; n < 120; ++n) EXPECT_EQ(t.open(flow(n)), Drop::None);
+
+    EXPECT_FALSE(t.has(flow(0)));
+    for (std::uint32_t n = 1; n < 8; ++n) EXPECT_TRUE(t.has(flow(n))) << n;
+    for (std::uint32_t n = 117; n < 120; ++n) EXPECT_TRUE(t.has(flow(n))) << n;
+    EXPECT_EQ(t.ct.counters().assured_evicted, 1U);
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
+TEST(ClosingFirst, RefusesWhereEverythingIsEstablished) {
+    Table t{sized(10, Overflow::ClosingFirst)};
+    for (std::uint32_t n = 0; n < 10; ++n) t.establish(flow(n));
+
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull);
+    EXPECT_EQ(t.ct.count(), 10U);
+}
+
+// A client that reopens a tuple in TIME_WAIT has a new connection: the record of the old one that
+// was closing must not be taken for it.
+TEST(ClosingFirst, SparesAConnectionThatWasReopened) {
+    Table t{sized(3, Overflow::ClosingFirst)};
+    t.establish(flow(0));
+    ASSERT_EQ(t.send(fin(flow(0))), Drop::None);
+    ASSERT_EQ(t.send(tcp(reply_of(flow(0)), tcpflag::kFin | tcpflag::kAck, 5001, 1002)),
+              Drop::None);
+    ASSERT_EQ(t.send(tcp(flow(0), tcpflag::kAck, 1002, 5002)), Drop::None);
+    t.now += kSecond;
+    ASSERT_EQ(t.send(tcp(flow(0), tcpflag::kSyn, 900'000)), Drop::None);
+    ASSERT_EQ(t.send(tcp(reply_of(flow(0)), tcpflag::kSyn | tcpflag::kAck, 7000, 900'001)),
+              Drop::None);
+    ASSERT_EQ(t.send(tcp(flow(0), tcpflag::kAck, 900'001, 7001)), Drop::None);
+    ASSERT_EQ(t.ct.find(flow(0), t.now)->state, static_cast<std::uint8_t>(TcpState::Established));
+    t.establish(flow(1));
+    t.establish(flow(2));
+
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull);
+    EXPECT_TRUE(t.has(flow(0)));
+}
+
+TEST(ClosingFirst, FindsWhatIsClosingOnAnotherWorker) {
+    Table t{sized(4, Overflow::ClosingFirst), 2};
+    for (std::uint32_t n = 0; n < 4; ++n) t.establish(flow(n), 0);
+    ASSERT_EQ(t.send(fin(flow(2)), 0), Drop::None);
+
+    EXPECT_EQ(t.open(flow(100), 1), Drop::None);
+    EXPECT_FALSE(t.has(flow(2)));
+}
+
+// The ring of closing entries holds a record a connection that closes; when it is crowded, stale
+// records make room.
+TEST(ClosingFirst, OutlastsAnyNumberOfConnectionsThatCloseByThemselves) {
+    Table t{sized(64, Overflow::ClosingFirst)};
+    for (std::uint32_t n = 0; n < 2000; ++n) {
+        t.establish(flow(n));
+        ASSERT_EQ(t.send(fin(flow(n))), Drop::None);
+        t.now += 10 * kSecond;
+        t.ct.expire(0, t.now);
+    }
+    for (std::uint32_t n = 3000; n < 3052; ++n) t.establish(flow(n));
+    t.now += kSecond;
+    ASSERT_EQ(t.send(fin(flow(3000))), Drop::None);
+    for (std::uint32_t n = 5000; n < 5064; ++n) EXPECT_EQ(t.open(flow(n)), Drop::None);
+
+    EXPECT_FALSE(t.has(flow(3000)));
+    EXPECT_TRUE(t.has(flow(3001)));
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
+TEST(Drop_, KeepsEveryEntryAndDropsTheNewcomer) {
+    Table t{sized(5, Overflow::Drop)};
+    for (std::uint32_t n = 0; n < 5; ++n) ASSERT_EQ(t.open(flow(n)), Drop::None);
+
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull);
+    for (std::uint32_t n = 0; n < 5; ++n) EXPECT_TRUE(t.has(flow(n)));
+    EXPECT_EQ(t.ct.counters().drop, 1U);
+    EXPECT_EQ(t.ct.counters().table_full_log, 1U);
+}
+
+TEST(Untracked, LetsTheNewcomerGoOnWithoutAConnection) {
+    Table t{sized(5, Overflow::Untracked)};
+    for (std::uint32_t n = 0; n < 5; ++n) ASSERT_EQ(t.open(flow(n)), Drop::None);
+    Packet p = syn(flow(100));
+    t.ct.lookup(0, {&p, 1}, t.now);
+
+    EXPECT_EQ(t.ct.open(0, p, t.now), Conntrack::Opening::Untracked);
+
+    EXPECT_TRUE(p.alive());
+    EXPECT_EQ(p.state, CtState::Untracked);
+    EXPECT_TRUE(p.no_room);
+    EXPECT_FALSE(p.conn.valid());
+    EXPECT_FALSE(t.has(flow(100)));
+    EXPECT_EQ(t.ct.counters().untracked, 1U);
+    EXPECT_EQ(t.ct.counters().drop, 0U);
+    EXPECT_EQ(t.ct.counters().table_full_log, 0U);
+    EXPECT_EQ(t.send(ack(flow(0))), Drop::None) << "the others are tracked as before";
+}
+
+TEST(Untracked, DoesNotApplyToWhatMayOpenNothing) {
+    Table t{sized(1, Overflow::Untracked)};
+    ASSERT_EQ(t.open(flow(0)), Drop::None);
+    Packet p = syn_ack(flow(100));
+    t.ct.lookup(0, {&p, 1}, t.now);
+
+    EXPECT_EQ(t.ct.open(0, p, t.now), Conntrack::Opening::Invalid);
+    EXPECT_FALSE(p.no_room);
+}
+
+TEST(Reject, SaysThatTheSenderIsToBeTold) {
+    Table t{sized(5, Overflow::Reject)};
+    for (std::uint32_t n = 0; n < 5; ++n) ASSERT_EQ(t.open(flow(n)), Drop::None);
+    Packet p = syn(flow(100));
+    t.ct.lookup(0, {&p, 1}, t.now);
+
+    EXPECT_EQ(t.ct.open(0, p, t.now), Conntrack::Opening::Rejected);
+
+    EXPECT_EQ(p.drop, Drop::CtTableReject);
+    EXPECT_EQ(t.ct.counters().drop, 1U);
+    EXPECT_EQ(t.ct.count(), 5U);
+}
+
+TEST(MinLife, RefusesTheNewcomerWhileEveryVictimIsYounger) {
+    for (const Overflow policy : kEvicting) {
+        Settings s = sized(100, policy);
+        s.room.min_life = 10;
+        Table t{s};
+        for (std::uint32_t n = 0; n < 100; ++n) ASSERT_EQ(t.open(flow(n)), Drop::None);
+
+        t.now = kStart + 10 * kSecond - kNanosPerTick;
+        EXPECT_EQ(t.open(flow(1000)), Drop::CtMinLife);
+        EXPECT_EQ(t.ct.count(), 100U);
+
+        t.now = kStart + 10 * kSecond;
+        EXPECT_EQ(t.open(flow(1000)), Drop::None);
+        EXPECT_TRUE(t.has(flow(1000)));
+        EXPECT_GE(t.ct.counters().early_drop, 1U);
+        EXPECT_EQ(t.ct.check_invariants(), "");
+    }
+}
+
+TEST(MinLife, LooksForAnOldEnoughVictimOnOtherWorkers) {
+    Settings s = sized(10, Overflow::EmbryonicOldest);
+    s.room.min_life = 5;
+    Table t{s, 2};
+    for (std::uint32_t n = 0; n < 9; ++n) ASSERT_EQ(t.open(flow(n), 1), Drop::None);
+    t.now += 5 * kSecond;
+    ASSERT_EQ(t.open(flow(9), 0), Drop::None);
+
+    EXPECT_EQ(t.open(flow(100), 0), Drop::None);
+    EXPECT_TRUE(t.has(flow(9)));
+    EXPECT_FALSE(t.has(flow(0)));
+}
+
+TEST(MinLife, DoesNotProtectWhatIsClosing) {
+    Settings s = sized(3, Overflow::ClosingFirst);
+    s.room.min_life = 100;
+    Table t{s};
+    for (std::uint32_t n = 0; n < 3; ++n) t.establish(flow(n));
+    ASSERT_EQ(t.send(fin(flow(1))), Drop::None);
+
+    EXPECT_EQ(t.open(flow(100)), Drop::None);
+    EXPECT_FALSE(t.has(flow(1)));
+    EXPECT_EQ(t.open(flow(101)), Drop::CtMinLife);
+}
+
+// RFC 6888 REQ-11 (B).
+TEST(NeverDeleteMappings, RefusesTheNewcomerWhereOnlyMappingsCouldGiveWay) {
+    for (const Overflow policy : kEvicting) {
+        Settings s = sized(50, policy);
+        s.room.never_delete_mappings = true;
+        Table t{s};
+        for (std::uint16_t n = 0; n < 50; ++n)
+            ASSERT_EQ(t.open_mapped(flow(n), static_cast<std::uint16_t>(2000 + n)), Drop::None);
+
+        for (std::uint32_t n = 100; n < 150; ++n)
+            EXPECT_EQ(t.open(flow(n)), Drop::CtMappingKept) << static_cast<int>(policy);
+        for (std::uint32_t n = 0; n < 50; ++n) EXPECT_TRUE(t.has(flow(n)));
+        EXPECT_EQ(t.ct.counters().early_drop, 0U);
+    }
+}
+
+TEST(NeverDeleteMappings, LetsEntriesWithoutOneGiveWay) {
+    Settings s = sized(10, Overflow::EmbryonicOldest);
+    s.room.never_delete_mappings = true;
+    Table t{s};
+    for (std::uint16_t n = 0; n < 8; ++n)
+        ASSERT_EQ(t.open_mapped(flow(n), static_cast<std::uint16_t>(2000 + n)), Drop::None);
+    ASSERT_EQ(t.open(flow(8)), Drop::None);
+    ASSERT_EQ(t.open(flow(9)), Drop::None);
+
+    for (std::uint32_t n = 100; n < 200; ++n) EXPECT_EQ(t.open(flow(n)), Drop::None);
+
+    for (std::uint32_t n = 0; n < 8; ++n) EXPECT_TRUE(t.has(flow(n))) << n;
+    EXPECT_EQ(t.ct.counters().early_drop, 100U);
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
+TEST(NeverDeleteMappings, CoversWhatIsClosing) {
+    Settings s = sized(2, Overflow::ClosingFirst);
+    s.room.never_delete_mappings = true;
+    Table t{s};
+    ASSERT_EQ(t.open_mapped(flow(0), 2000), Drop::None);
+    const Tuple answer = tuple4(ipproto::kTcp, kServer, 80, kExternal, 2000);
+    ASSERT_EQ(t.send(tcp(answer, tcpflag::kSyn | tcpflag::kAck, 5000, 1001)), Drop::None);
+    ASSERT_EQ(t.send(ack(flow(0))), Drop::None);
+    ASSERT_EQ(t.send(fin(flow(0))), Drop::None);
+    t.establish(flow(1));
+
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull);
+    EXPECT_TRUE(t.has(flow(0)));
+}
+
+// ---- Exhaustion: a flood against a table that holds established connections, under every policy.
+
+struct Scenario {
+    const char* name;
+    Settings settings;
+    /// What the flood's newcomers meet once the table is full; None: they are let in.
+    Drop refusal;
+};
+
+Settings with(Overflow policy, void (*change)(Settings&)) {
+    Settings s = sized(1000, policy);
+    s.embryonic_percent = 75;
+    change(s);
+    return s;
+}
+
+std::vector<Scenario> scenarios() {
+    const auto nothing = [](Settings&) {};
+    const auto young = [](Settings& s) { s.room.min_life = 3; };
+    const auto adaptive = [](Settings& s) { s.room.adaptive = {50, 120}; };
+    const auto sources = [](Settings& s) { s.room.per_source.max_entries = 400; };
+    const auto reserve = [](Settings& s) {
+        s.room.reserve = {{{.addr = v4(0xc6336400), .length = 24, .family = Family::Ipv4}, 350}};
+    };
+    return {
+        {"EmbryonicOldest", with(Overflow::EmbryonicOldest, nothing), Drop::None},
+        {"ClosingFirst", with(Overflow::ClosingFirst, nothing), Drop::None},
+        {"Linux", with(Overflow::Linux, nothing), Drop::None},
+        {"Drop", with(Overflow::Drop, nothing), Drop::CtTableFull},
+        {"Untracked", with(Overflow::Untracked, nothing), Drop::None},
+        {"Reject", with(Overflow::Reject, nothing), Drop::CtTableReject},
+        {"MinLife", with(Overflow::EmbryonicOldest, young), Drop::CtMinLife},
+        {"Adaptive", with(Overflow::Drop, adaptive), Drop::CtTableFull},
+        {"PerSource", with(Overflow::EmbryonicOldest, sources), Drop::None},
+        {"Reserve", with(Overflow::Drop, reserve), Drop::CtReserved},
+    };
+}
+
+class Exhaustion : public testing::TestWithParam<Scenario> {};
+
+TEST_P(Exhaustion, LosesNoEstablishedConnectionToAFlood) {
+    constexpr std::uint32_t kEstablished = 300;
+    constexpr std::uint32_t kFlood = 20'000;
+    constexpr std::uint32_t kAttackers = 0xcb007100;  // 203.0.113.0/24
+    Table t{GetParam().settings};
+    for (std::uint32_t n = 0; n < kEstablished; ++n) t.establish(flow(n));
+
+    std::uint32_t refused = 0;
+    for (std::uint32_t n = 0; n < kFlood; ++n) {
+        t.now += kNanosPerSecond / 10'000;
+        if (n % 16 == 0) t.ct.expire(0, t.now);
+        const Drop d = t.open(flow(n, kAttackers + n % 256));
+        if (d == Drop::None) continue;
+        ++refused;
+        ASSERT_EQ(d, GetParam().refusal) << n;
+        if (n % 100 == 0) {  // each once: what sends the same again and again loses its time-out
+            ASSERT_EQ(t.send(ack(flow(n / 100 % kEstablished))), Drop::None);
+        }
+    }
+
+    for (std::uint32_t n = 0; n < kEstablished; ++n) ASSERT_TRUE(t.has(flow(n))) << n;
+    EXPECT_EQ(t.ct.counters().assured_evicted, 0U);
+    EXPECT_EQ(refused > 0, GetParam().refusal != Drop::None);
+    EXPECT_LE(t.ct.count(), 1000U);
+    EXPECT_EQ(t.ct.check_invariants(), "");
+    // The table is as good as before.
+    t.now += 600 * kSecond;
+    for (int turn = 0; turn < 100; ++turn) t.ct.expire(0, t.now += kSecond / 10);
+    EXPECT_EQ(t.ct.count(), kEstablished);
+    t.establish(flow(9000));
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(UnderEachPolicy, Exhaustion, testing::ValuesIn(scenarios()),
+                         [](const auto& p) { return p.param.name; });
+
+}  // namespace
+}  // namespace ct::test
