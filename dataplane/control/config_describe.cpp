@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A configuration as text for the log, and addresses as text for everybody.
-#include "dataplane/control/config.hpp"
+#include "dataplane/control/config_parts.hpp"
 #include "dataplane/control/notation.hpp"
 
 #include <fmt/format.h>
@@ -12,18 +12,6 @@
 
 namespace dp {
 namespace {
-
-std::string_view name_of(ct::Overflow o) {
-    switch (o) {
-        case ct::Overflow::EmbryonicOldest:
-            return "embryonic-oldest";
-        case ct::Overflow::Linux:
-            return "linux";
-        case ct::Overflow::Drop:
-            return "drop";
-    }
-    return "?";
-}
 
 std::string_view name_of(HugePages h) {
     switch (h) {
@@ -86,11 +74,8 @@ std::string describe(const Config& config) {
                    config.file, d.mode == Mode::Wire ? "wire" : "router", workers_text(d), d.burst,
                    name_of(d.huge_pages));
     for (const PortConfig& port : config.ports) describe_port(out, config, port);
-    fmt::format_to(to, "conntrack: max {}, buckets {}, overflow {}", c.max.get(),
-                   number_or_auto(c.buckets), name_of(c.overflow));
-    if (c.overflow == ct::Overflow::EmbryonicOldest)
-        fmt::format_to(to, ", embryonic up to {} %", c.embryonic_percent.get());
-    out += '\n';
+    fmt::format_to(to, "conntrack: max {}, buckets {}, {}\n", c.max.get(),
+                   number_or_auto(c.buckets), describe_overflow(c));
     fmt::format_to(to, "rules: {}, filter policy {}\n", config.rules.size(),
                    config.filter_policy == nat::Action::Drop ? "drop" : "accept");
     for (const RouteConfig& r : config.routes) {

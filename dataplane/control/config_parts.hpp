@@ -17,7 +17,8 @@ inline constexpr std::size_t kMaxRules = 8192;
 
 void read_dataplane(Section& root, const Machine& machine, Config& config);
 void read_conntrack(Section& root, const Machine& machine, Config& config);
-void read_services(Section& root, Config& config);  ///< [forward], [log], [control]
+void read_overflow(Section& conntrack, ct::Settings& out);  ///< of [conntrack]; needs its `max`
+void read_services(Section& root, Config& config);          ///< [forward], [log], [control]
 void read_ports(Section& root, Config& config);
 void read_tracking(Section& root, Config& config);  ///< [[zone]], [[timeout_policy]]
 void read_rules(Section& root, Config& config);     ///< [[rule]], [filter]
@@ -39,6 +40,13 @@ void read_conn_match(Section& section, nat::ConnMatch& out);
 /// `text` as a prefix without host bits, or a report.
 [[nodiscard]] std::optional<nat::Prefix> read_prefix(Section& section, std::string_view key,
                                                      const Text& text);
+
+/// `key` of `section` as a percentage within bounds, like "80%".
+[[nodiscard]] std::optional<std::uint32_t> read_percent(Section& section, std::string_view key,
+                                                        Bounds bounds);
+
+/// What read_overflow() read, for the log.
+[[nodiscard]] std::string describe_overflow(const ct::Settings& conntrack);
 
 /// The first port with a subnet that holds `address`; kNoPort if none has.
 [[nodiscard]] ct::PortId port_with_subnet_of(const Config& config, ct::Family family,

@@ -267,6 +267,8 @@ void read_common(Section& section, const Config& config, nat::Rule& rule) {
             match.status_set |= *bit;
     if (const auto zone = section.count("zone", {0, 0xffff})) match.zone = static_cast<int>(*zone);
     read_mark(section, match);
+    if (const auto percent = read_percent(section, "table_above", {1, 99}))
+        match.table_above = static_cast<std::uint8_t>(*percent);
     if (const auto value = section.scalar("value")) {
         const auto number = parse_number(value->value);
         if (number && *number <= 0xffff'ffff)

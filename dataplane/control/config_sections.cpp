@@ -34,10 +34,6 @@ constexpr std::array<Word<LogLevel>, 4> kLogLevels{{{"debug", LogLevel::Debug},
                                                     {"info", LogLevel::Info},
                                                     {"warning", LogLevel::Warning},
                                                     {"error", LogLevel::Error}}};
-constexpr std::array<Word<ct::Overflow>, 3> kOverflows{
-    {{"embryonic-oldest", ct::Overflow::EmbryonicOldest},
-     {"linux", ct::Overflow::Linux},
-     {"drop", ct::Overflow::Drop}}};
 
 /// `key` as a list of distinct core numbers.
 std::vector<std::uint32_t> read_cores(Section& section, std::string_view key) {
@@ -236,9 +232,7 @@ void read_conntrack(Section& root, const Machine& machine, Config& config) {
     std::uint32_t buckets = 0;
     section->count_or_auto("buckets", buckets, {1, 1ULL << 31});
     out.buckets = buckets;
-    ct::Overflow overflow = out.overflow;
-    section->choice("overflow", overflow, kOverflows);
-    out.overflow = overflow;
+    read_overflow(*section, out);
     if (const auto percent = section->count("embryonic_percent", {1, 100}))
         out.embryonic_percent = static_cast<std::uint32_t>(*percent);
     read_sysctls(*section, out);

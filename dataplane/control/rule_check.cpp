@@ -100,6 +100,10 @@ void check_moment(Section& section, const nat::Rule& rule) {
                           "the raw chain is asked before routing, where no packet has an 'out'",
                           "match by 'in' or 'dst', or write chain = \"filter\"");
     }
+    if (rule.chain == Chain::Nat && section.has("table_above"))
+        section.problem("table_above",
+                        "a connection's mapping must not depend on how full the table is",
+                        "leave 'table_above' out, or refuse connections in chain \"filter\"");
     if (rule.action == Action::Dnat || rule.action == Action::Redirect)
         if (section.has("out"))
             never_matches(section, "out",

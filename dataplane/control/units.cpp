@@ -67,6 +67,11 @@ std::optional<std::uint64_t> parse_count(std::string_view text) {
     return std::nullopt;
 }
 
+std::optional<std::uint64_t> parse_percent(std::string_view text) {
+    const auto number = take_digits(text);
+    return text == "%" && number && *number <= 1'000'000 ? number : std::nullopt;
+}
+
 std::optional<std::uint64_t> parse_number(std::string_view text) {
     const int base = text.starts_with("0x") || text.starts_with("0X") ? 16 : 10;
     if (base == 16) text.remove_prefix(2);

@@ -17,6 +17,9 @@ namespace dp {
 /// (powers of 1000). Nothing if it is none, or does not fit.
 [[nodiscard]] std::optional<std::uint64_t> parse_count(std::string_view text);
 
+/// A percentage, a whole number: `80%`. Nothing if it is none.
+[[nodiscard]] std::optional<std::uint64_t> parse_percent(std::string_view text);
+
 /// An unsigned number, decimal or with `0x` hexadecimal, and nothing else around it.
 [[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text);
 

@@ -46,6 +46,14 @@ TEST(Count, IsNothingElse) {
         EXPECT_FALSE(parse_count(text)) << text;
 }
 
+TEST(Percent, IsAWholeNumberWithItsSign) {
+    EXPECT_EQ(parse_percent("0%"), 0U);
+    EXPECT_EQ(parse_percent("80%"), 80U);
+    EXPECT_EQ(parse_percent("120%"), 120U);
+    for (const char* text : {"", "%", "80", "80 %", "-1%", "1.5%", "80%%", "99999999999%"})
+        EXPECT_FALSE(parse_percent(text)) << text;
+}
+
 TEST(Number, IsDecimalOrHexadecimal) {
     EXPECT_EQ(parse_number("255"), 255U);
     EXPECT_EQ(parse_number("0xff"), 255U);
