@@ -38,6 +38,7 @@ workers = {}
 max = {}
 overflow = "{}"
 acct = {}
+{}
 [[port]]
 name = "clients"
 device = "{}0"
@@ -53,7 +54,8 @@ to = "10.0.0.0/8"
 via = "198.18.255.253"
 port = "clients"
 )",
-                                   o.workers, o.table, o.policy, o.acct, o.driver, o.driver);
+                                   o.workers, o.table, o.policy, o.acct,
+                                   fmt::join(o.conntrack, "\n"), o.driver, o.driver);
     if (o.masquerade)
         text += "[[rule]]\nchain = \"nat\"\nout = \"servers\"\naction = \"masquerade\"\n";
     if (o.notrack) text += "[[rule]]\nchain = \"raw\"\naction = \"notrack\"\n";

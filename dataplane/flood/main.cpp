@@ -91,8 +91,10 @@ void add_options(CLI::App& app, Options& o, std::string& flood, std::string& est
         ->check(CLI::Range(1U, 62U))
         ->capture_default_str();
     app.add_option("--seed", o.plan.seed, "of everything random")->capture_default_str();
-    app.add_option("--policy", o.policy, "conntrack.overflow: embryonic-oldest, linux or drop")
+    app.add_option("--policy", o.policy, "conntrack.overflow, see sluice.toml(5)")
         ->capture_default_str();
+    app.add_option("--conntrack", o.conntrack,
+                   "a line of [conntrack], like 'min_life = 2'; may be given several times");
     app.add_flag("--masquerade", o.masquerade, "translate the clients' addresses");
     app.add_flag("--notrack", o.notrack, "forward without tracking, for comparison");
     app.add_option("--driver", o.driver, "of the ports in this process: net_null or net_ring")

@@ -20,7 +20,8 @@ struct Options {
     std::uint32_t seconds = 10;
     std::uint32_t workers = 1;
     std::string policy = "embryonic-oldest";
-    bool masquerade = false;          ///< in-process: the server side's port translates
+    std::vector<std::string> conntrack;  ///< in-process: further lines of [conntrack]
+    bool masquerade = false;             ///< in-process: the server side's port translates
     bool notrack = false;             ///< in-process: a raw rule exempts every packet from tracking
     std::string driver = "net_null";  ///< in-process: of both ports; or net_ring
     bool acct = false;                ///< in-process: count packets and bytes of connections
