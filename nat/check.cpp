@@ -57,6 +57,21 @@ namespace {
     return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
 }
 
+/// True if the target's addresses are all those of a prefix: past the first bit in which the first
+/// and the last differ, the first is all zeros and the last all ones.
+[[nodiscard]] bool is_prefix_of(const Target& t) noexcept {
+    const std::size_t bits = t.family == ct::Family::Ipv4 ? 32 : 128;
+    bool host = false;
+    for (std::size_t bit = 0; bit < bits; ++bit) {
+        const unsigned mask = 0x80U >> bit % 8;
+        const bool first = (t.first_addr.bytes[bit / 8] & mask) != 0;
+        const bool last = (t.last_addr.bytes[bit / 8] & mask) != 0;
+        host = host || first != last;
+        if (host && (first || !last)) return false;
+    }
+    return true;
+}
+
 /// What contradicts itself in the conditions alone, whatever the chain.
 [[nodiscard]] std::string contradiction_in(const Match& m) {
     if ((m.not_src && m.src.family == ct::Family::None) ||
@@ -192,6 +207,13 @@ std::string malformed(const Rule& rule) {
     if (t.last_addr.bytes < t.first_addr.bytes) return "its range of addresses is empty";
     if (t.ports.first > t.ports.last) return "its range of ports is empty";
     if (t.ports.first == 0 && !t.ports.any()) return "port 0 cannot be translated to";
+    if (t.netmap && !has_address_target(rule.action)) return "only snat and dnat map prefixes";
+    if (t.netmap && !is_prefix_of(t)) return "its addresses are no prefix";
+    if (t.port_base != 0 && t.ports.any()) return "it has no ports to shift to";
+    if (t.port_base != 0 && t.random) return "its ports are shifted and random at once";
+    if (rule.hairpin && rule.action != Action::Dnat) return "only dnat can be a hairpin";
+    if (rule.hairpin && (rule.match.dst.family == ct::Family::None || rule.match.not_dst))
+        return "a hairpin needs the destination that it stands for";
     return {};
 }
 

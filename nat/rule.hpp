@@ -141,6 +141,11 @@ struct Target {
     PortRange ports;                       ///< any(): the port is kept if free
     bool random = false;      ///< choose the port at random even if the original is free
     bool persistent = false;  ///< the address depends on the source alone
+    /// The addresses are a prefix: each original is mapped to the one with its own host bits.
+    bool netmap = false;
+    /// The original port that becomes the first of `ports`, the next becoming the second, and so
+    /// on; 0: none.
+    std::uint16_t port_base = 0;
 
     friend bool operator==(const Target&, const Target&) noexcept = default;
 };
@@ -170,8 +175,12 @@ struct Rule {
     ZoneScope scope = ZoneScope::Both;  ///< of Zone and Track
     ct::TrackOptions track;             ///< of Track, but for the zones; `value` is the zone
     Target target;                      ///< of nat actions
-    std::string name;                   ///< for counters and messages
-    int line = 0;                       ///< in the configuration file
+    /// Of Dnat: packets from other ports than match.in_port, or that would go back to
+    /// where they came from, are translated too, their source as if they left by match.in_port
+    /// (RFC 4787 REQ-9).
+    bool hairpin = false;
+    std::string name;  ///< for counters and messages
+    int line = 0;      ///< in the configuration file
 };
 
 }  // namespace nat

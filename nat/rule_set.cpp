@@ -122,6 +122,10 @@ RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_po
         if (rule.chain != Chain::Nat) continue;
         // Accept exempts from both kinds of translation.
         if (!is_source_action(rule.action)) dnat_.push_back(c);
+        if (rule.hairpin) {
+            has_hairpin_ = true;
+            dnat_.back().conditions &= ~kInPort;
+        }
         if (is_source_action(rule.action) || rule.action == Action::Accept) snat_.push_back(c);
     }
     if (!zones.empty()) zones_.resize(std::size_t{0xffff} + 1, InvalidPolicy::Pass);
@@ -345,9 +349,12 @@ const Rule* RuleSet::match_dnat(ct::WorkerId w, const ct::Packet& p) const noexc
     return nat_rule(first_match(dnat_, forward_view(p)), w, p);
 }
 
-const Rule* RuleSet::match_snat(ct::WorkerId w, const ct::Packet& p) const noexcept {
+const Rule* RuleSet::match_snat(ct::WorkerId w, const ct::Packet& p,
+                                ct::PortId out_port) const noexcept {
     if (snat_.empty()) return nullptr;
-    return nat_rule(first_match(snat_, forward_view(p)), w, p);
+    PacketView v = forward_view(p);
+    v.out_port = out_port;
+    return nat_rule(first_match(snat_, v), w, p);
 }
 
 const Rule* RuleSet::nat_rule(const Compiled* c, ct::WorkerId w,
@@ -357,8 +364,10 @@ const Rule* RuleSet::nat_rule(const Compiled* c, ct::WorkerId w,
     return c->action == Action::Accept ? nullptr : &rules_[c->index];
 }
 
-const Rule* RuleSet::peek_snat(const ct::Packet& p) const noexcept {
-    const Compiled* c = first_match(snat_, forward_view(p));
+const Rule* RuleSet::peek_snat(const ct::Packet& p, ct::PortId out_port) const noexcept {
+    PacketView v = forward_view(p);
+    v.out_port = out_port;
+    const Compiled* c = first_match(snat_, v);
     return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
 }
 
@@ -368,6 +377,12 @@ const Rule* RuleSet::peek_dnat(const ct::Packet& p) const noexcept {
     v.state = ct::CtState::New;  // as match_dnat() would have seen it
     const Compiled* c = first_match(dnat_, v);
     return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
+}
+
+const Rule* RuleSet::hairpin_rule(const ct::Packet& p) const noexcept {
+    // The header still shows what the rule saw: it is rewritten once everything is decided.
+    const Compiled* c = first_match(dnat_, wire_view(p));
+    return c == nullptr || !rules_[c->index].hairpin ? nullptr : &rules_[c->index];
 }
 
 bool RuleSet::must_not_leave(const ct::Packet& p) const noexcept {

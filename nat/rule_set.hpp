@@ -102,13 +102,24 @@ public:
     /// The dnat or redirect rule for the first packet of a connection, before routing. Null if no
     /// rule matches, or the first that does says Accept.
     [[nodiscard]] const Rule* match_dnat(ct::WorkerId w, const ct::Packet& p) const noexcept;
-    /// The snat or masquerade rule for the first packet of a connection, after routing and DNAT.
-    [[nodiscard]] const Rule* match_snat(ct::WorkerId w, const ct::Packet& p) const noexcept;
+    /// The snat or masquerade rule for the first packet of a connection, after routing and DNAT,
+    /// were it to leave by `out_port`.
+    [[nodiscard]] const Rule* match_snat(ct::WorkerId w, const ct::Packet& p,
+                                         ct::PortId out_port) const noexcept;
+    [[nodiscard]] const Rule* match_snat(ct::WorkerId w, const ct::Packet& p) const noexcept {
+        return match_snat(w, p, p.out_port);
+    }
     /// match_snat() that counts no hit.
-    [[nodiscard]] const Rule* peek_snat(const ct::Packet& p) const noexcept;
+    [[nodiscard]] const Rule* peek_snat(const ct::Packet& p, ct::PortId out_port) const noexcept;
+    [[nodiscard]] const Rule* peek_snat(const ct::Packet& p) const noexcept {
+        return peek_snat(p, p.out_port);
+    }
 
     /// match_dnat() that counts no hit.
     [[nodiscard]] const Rule* peek_dnat(const ct::Packet& p) const noexcept;
+    /// The dnat rule that decided about the destination of a connection's first packet, if it has
+    /// `hairpin`.
+    [[nodiscard]] const Rule* hairpin_rule(const ct::Packet& p) const noexcept;
 
     /// True for a packet that is INVALID, or UNTRACKED for want of room, and belongs to a
     /// connection with NAT or would have been translated by a rule had it been tracked: it would
@@ -122,6 +133,9 @@ public:
     [[nodiscard]] bool has_dnat() const noexcept { return !dnat_.empty(); }
     [[nodiscard]] bool has_snat() const noexcept { return !snat_.empty(); }
     [[nodiscard]] bool has_nat() const noexcept { return has_dnat() || has_snat(); }
+
+    /// True if a dnat rule has `hairpin`.
+    [[nodiscard]] bool has_hairpin() const noexcept { return has_hairpin_; }
 
     /// True if a rule asks how full the table is: then each worker says so by note_fill().
     [[nodiscard]] bool asks_how_full() const noexcept { return asks_how_full_; }
@@ -208,6 +222,7 @@ private:
     std::vector<InvalidPolicy> zones_;  ///< by zone; empty: Pass for all
     bool wants_facts_ = false;
     bool asks_how_full_ = false;
+    bool has_hairpin_ = false;
     bool skips_established_ = false;
     std::size_t established_index_ = 0;  ///< whose hits count_skipped() counts
     ct::WorkerId workers_;

@@ -40,6 +40,23 @@ struct Wide {
     return out;
 }
 
+/// `original` with the network part of the prefix from `first` to `last`.
+[[nodiscard]] ct::Addr in_prefix(const ct::Addr& original, const ct::Addr& first,
+                                 const ct::Addr& last) noexcept {
+    ct::Addr out = first;
+    for (std::size_t i = 0; i < out.bytes.size(); ++i) {
+        const int host = original.bytes[i] & (first.bytes[i] ^ last.bytes[i]);
+        out.bytes[i] = static_cast<std::uint8_t>(out.bytes[i] | host);
+    }
+    return out;
+}
+
+/// How far behind the range's first port a shifted port is.
+[[nodiscard]] std::uint32_t shifted(std::uint16_t original, std::uint16_t base,
+                                    PortRange ports) noexcept {
+    return static_cast<std::uint16_t>(original - base) % ports.count();
+}
+
 /// `hash` modulo `span` + 1.
 [[nodiscard]] constexpr std::uint64_t reduce(std::uint64_t hash, std::uint64_t span) noexcept {
     return span == ~std::uint64_t{0} ? hash : hash % (span + 1);
@@ -109,38 +126,54 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     if (p.in_port == ct::kLocalPort) return ct::Drop::None;
     const Rule* rule = rules_.match_dnat(w, p);
     if (rule == nullptr) return ct::Drop::None;
-    const std::optional<Range> range = range_of(*rule, p.original.family, p.in_port);
+    const std::optional<Range> range =
+        range_of(*rule, p.original.family, p.in_port, p.original.dst);
     if (!range) return ct::Drop::NatNoAddress;
 
     ct::Tuple& reply = p.reply;
     reply.src = pick_address(*range, p.original);
     if (range->ports.any() || !has_ports(reply.proto)) return ct::Drop::None;
-    const bool fits = !range->random && range->ports.contains(reply.sport.host());
+    const std::uint16_t port = reply.sport.host();
+    const bool shifts = range->port_base != 0;
+    const bool fits = !range->random && !shifts && range->ports.contains(port);
     if (fits && is_free(w, p, now)) return ct::Drop::None;
 
-    // The first that is free, from the start of the range. Only the same client's port towards the
-    // same server can be in the way, so there is hardly ever a second probe; where the whole range
-    // is taken, confirm() will say so and the client's port changes instead.
-    const std::uint32_t probes = std::min(range->ports.count(), kQuickProbes);
-    for (std::uint32_t i = 0; i < probes && !range->random; ++i) {
-        reply.sport = ct::Be16::from_host(static_cast<std::uint16_t>(range->ports.first + i));
-        if (probes == 1 || is_free(w, p, now)) return ct::Drop::None;
-    }
+    // The first that is free, from the start of the range or where the base puts it. Only the same
+    // client's port towards the same server can be in the way, so there is hardly ever a second
+    // probe; where the whole range is taken, confirm() will say so and the client's port changes
+    // instead.
+    const std::uint32_t start = shifts ? shifted(port, range->port_base, range->ports) : 0;
+    if (!range->random && step_through(w, p, &ct::Tuple::sport, range->ports, start, now))
+        return ct::Drop::None;
     if (!search(w, p, &ct::Tuple::sport, range->ports, now))
-        reply.sport = ct::Be16::from_host(range->ports.first);
+        reply.sport = ct::Be16::from_host(static_cast<std::uint16_t>(range->ports.first + start));
     return ct::Drop::None;
 }
 
 ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort) return ct::Drop::None;
-    const Rule* rule = rules_.match_snat(w, p);
-    if (rule == nullptr) return ct::Drop::None;
-    const std::optional<Range> range = range_of(*rule, p.original.family, p.out_port);
+    const std::optional<Hairpin> hairpin = hairpin_of(p);
+    const ct::PortId leaves_by = hairpin ? hairpin->as_from : p.out_port;
+    const Rule* rule = rules_.match_snat(w, p, leaves_by);
+    std::optional<Range> range;
+    if (rule != nullptr)
+        range = range_of(*rule, p.original.family, leaves_by, p.original.src);
+    else if (hairpin && hairpin->turns_back)
+        range = Range{.first = p.original.dst, .last = p.original.dst, .ports = {}};
+    else
+        return ct::Drop::None;
     if (!range) return ct::Drop::NatNoAddress;
-    p.masqueraded = rule->action == Action::Masquerade;
+    p.masqueraded = rule != nullptr && rule->action == Action::Masquerade;
 
     ct::Tuple& reply = p.reply;
     const PortField field = source_field(reply.proto);
+    if (range->port_base != 0 && has_ports(reply.proto)) {
+        reply.dst = pick_address(*range, p.original);
+        const std::uint32_t start = shifted(reply.dport.host(), range->port_base, range->ports);
+        const bool found = step_through(w, p, field, range->ports, start, now) ||
+                           search(w, p, field, range->ports, now);
+        return found ? ct::Drop::None : ct::Drop::NatNoPort;
+    }
     const bool port_fits =
         field == nullptr || range->ports.any() || range->ports.contains((reply.*field).host());
     if (!range->random) {
@@ -167,7 +200,9 @@ bool Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept 
     const PortField field = source_field(p.reply.proto);
     if (field == nullptr) return false;
     const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
-    const Rule* rule = leaves ? rules_.peek_snat(p) : nullptr;
+    const std::optional<Hairpin> hairpin = leaves ? hairpin_of(p) : std::nullopt;
+    const Rule* rule =
+        leaves ? rules_.peek_snat(p, hairpin ? hairpin->as_from : p.out_port) : nullptr;
     const bool has_range = rule != nullptr && !rule->target.ports.any();
     const PortRange ports =
         has_range ? rule->target.ports : port_class(p.reply.proto, p.original.sport.host());
@@ -176,10 +211,50 @@ bool Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept 
     return true;
 }
 
-std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family,
-                                            ct::PortId own) const noexcept {
+ct::Drop Setup::follow(ct::WorkerId w, ct::Packet& p, const Master& master,
+                       ct::Nanos now) noexcept {
+    // A tuple's source is its endpoint as it is, its destination the one that this endpoint
+    // believes to be talking to.
+    const ct::Tuple& announcer = master.dir == ct::Dir::Original ? master.original : master.reply;
+    ct::Tuple& reply = p.reply;
+    reply.src = announcer.src;
+    if (has_ports(reply.proto)) reply.sport = master.announced_port;
+    reply.dst = announcer.dst;
+    if (is_free(w, p, now)) return ct::Drop::None;
+    const PortField field = source_field(reply.proto);
+    if (field == nullptr) return ct::Drop::NatNoPort;
+    const PortRange ports = port_class(reply.proto, p.original.sport.host());
+    return search(w, p, field, ports, now) ? ct::Drop::None : ct::Drop::NatNoPort;
+}
+
+std::optional<Setup::Hairpin> Setup::hairpin_of(const ct::Packet& p) const noexcept {
+    if (!rules_.has_hairpin() || p.reply.src == p.original.dst) return std::nullopt;
+    const Rule* rule = rules_.hairpin_rule(p);
+    if (rule == nullptr || p.in_port == rule->match.in_port) return std::nullopt;
+    const bool turns_back = p.out_port == p.in_port;
+    if (rule->match.in_port != ct::kNoPort) return Hairpin{rule->match.in_port, turns_back};
+    if (!turns_back) return std::nullopt;
+    return Hairpin{p.out_port, turns_back};
+}
+
+bool Setup::step_through(ct::WorkerId w, ct::Packet& p, PortField field, PortRange ports,
+                         std::uint32_t start, ct::Nanos now) noexcept {
+    const std::uint32_t count = ports.count();
+    const std::uint32_t probes = std::min(count, kQuickProbes);
+    for (std::uint32_t i = 0; i < probes; ++i) {
+        const auto port = static_cast<std::uint16_t>(ports.first + (start + i) % count);
+        p.reply.*field = ct::Be16::from_host(port);
+        // A single port is not asked for: confirm() finds out.
+        if (count == 1 || is_free(w, p, now)) return true;
+    }
+    return false;
+}
+
+std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family, ct::PortId own,
+                                            const ct::Addr& original) const noexcept {
     const Target& t = rule.target;
-    Range r{t.first_addr, t.last_addr, t.ports, t.random, t.persistent};
+    Range r{t.first_addr, t.last_addr, t.ports, t.random, t.persistent, t.port_base};
+    if (t.netmap) r.first = r.last = in_prefix(original, t.first_addr, t.last_addr);
     if (rule.action == Action::Snat || rule.action == Action::Dnat) return r;
     if (own >= ports_.size()) return std::nullopt;
     const PortAddresses& a = ports_[own];

@@ -19,6 +19,16 @@
 // keeps its source, unless another's mapping has taken its tuple: then it goes to 4 with its own
 // address (Linux's null binding). This is left to confirm(), which finds out without a second look.
 //
+// Two kinds of target leave less to choose. A netmap has one address for each original: its own
+// host bits in the target's prefix. Shifted ports (`port_base`) begin with the port as far into the
+// range as the original is behind the base, and go on in order, as Linux does.
+//
+// Hairpin (RFC 4787 REQ-9). A dnat rule with `hairpin` takes packets from inside too. Their source
+// is translated as if they left by the port that the rule is for, so that the server sees an
+// external endpoint, as the rest of the world does, and its answers come back this way. If no rule
+// says how, and the packet goes back to where it came from, it gets the address that it was sent
+// to.
+//
 // Search of a port. Candidates are walked with a random offset and a random stride that shares no
 // factor with the size of the range: each is seen once, in an order that neither an outsider can
 // guess (RFC 6056 3.3.3: the offset is a keyed hash of the endpoints plus a counter) nor clustered
@@ -67,6 +77,14 @@ struct PortAddresses {
 /// The ports, or ICMP ids, that may replace `original` where the rule names none.
 [[nodiscard]] PortRange port_class(std::uint8_t proto, std::uint16_t original) noexcept;
 
+/// A connection, one packet of which announced another: "I shall expect you at this port".
+struct Master {
+    ct::Tuple original;
+    ct::Tuple reply;
+    ct::Dir dir = ct::Dir::Original;  ///< of the packet that announced
+    ct::Be16 announced_port;          ///< as the announcing endpoint itself calls it
+};
+
 class Setup {
 public:
     /// Candidates tried before the worker asks whether it knows the range to be exhausted.
@@ -100,6 +118,13 @@ public:
     /// rules, for CtClash.
     [[nodiscard]] bool next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
 
+    /// In the place of destination() and source(), for a connection that another one announced:
+    /// whatever the rules say, it is translated as its master is (Linux's nat-follow-master). It
+    /// reaches whoever announced it, at `announced_port`, and comes from whom the announcing
+    /// endpoint believes to be talking to. NatNoPort if no source port is free.
+    [[nodiscard]] ct::Drop follow(ct::WorkerId w, ct::Packet& p, const Master& master,
+                                  ct::Nanos now) noexcept;
+
 private:
     /// Where a mapping may lie.
     struct Range {
@@ -108,6 +133,7 @@ private:
         PortRange ports;  ///< any(): no port is asked for
         bool random = false;
         bool persistent = false;
+        std::uint16_t port_base = 0;
 
         [[nodiscard]] bool contains(const ct::Addr& a) const noexcept {
             return first.bytes <= a.bytes && a.bytes <= last.bytes;
@@ -133,8 +159,20 @@ private:
     };
     static constexpr std::size_t kHints = 16'384;  // half a megabyte: stays in a second-level cache
 
-    [[nodiscard]] std::optional<Range> range_of(const Rule& rule, ct::Family family,
-                                                ct::PortId own) const noexcept;
+    /// Where `rule` maps `original` to, an address of the packet; `own`: the port whose address
+    /// masquerade and redirect take.
+    [[nodiscard]] std::optional<Range> range_of(const Rule& rule, ct::Family family, ct::PortId own,
+                                                const ct::Addr& original) const noexcept;
+    /// How a packet that came in by a hairpin is to leave.
+    struct Hairpin {
+        ct::PortId as_from;  ///< the port whose rules translate its source
+        bool turns_back;     ///< it leaves by the port that it came in by
+    };
+    /// Nothing unless p has been translated by a rule with `hairpin` on its way inside.
+    [[nodiscard]] std::optional<Hairpin> hairpin_of(const ct::Packet& p) const noexcept;
+    /// The first free port of the range in order, beginning `start` behind its first, but not far.
+    [[nodiscard]] bool step_through(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                                    PortRange ports, std::uint32_t start, ct::Nanos now) noexcept;
     [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original) const noexcept;
     [[nodiscard]] bool is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept;
     [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,

@@ -30,6 +30,10 @@ void read_track_options(Section& section, const Config& config, nat::Rule& rule)
 /// The keys of [[rule]] that ask for something of the connection, or for the packet's mark.
 void read_conn_match(Section& section, nat::ConnMatch& out);
 
+/// What a [[rule]] with action "static" comes to, of which `read` is what its keys say; or reports.
+[[nodiscard]] std::vector<nat::Rule> static_rules(Section& section, const Config& config,
+                                                  const std::vector<nat::Rule>& read);
+
 /// The id of the port that `name` names. Reports a name that no port has, and gives kNoPort.
 [[nodiscard]] ct::PortId resolve_port(Section& section, const Config& config, const Text& name);
 

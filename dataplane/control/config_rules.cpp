@@ -3,6 +3,7 @@
 // [[rule]] and [filter]. A section may list several prefixes, protocols or ports for a condition;
 // nat::Match has one of each, so such a section becomes one rule for each combination, which is
 // the same thing as long as they stand together and do the same. rule_check.cpp judges the outcome.
+// Action "static" is a snat and a dnat rule in one section (config_static.cpp).
 #include "ct/conn/status.hpp"
 #include "dataplane/control/config_parts.hpp"
 #include "dataplane/control/notation.hpp"
@@ -23,7 +24,7 @@ using nat::Action;
 
 constexpr std::array<Word<nat::Chain>, 3> kChains{
     {{"raw", nat::Chain::Raw}, {"filter", nat::Chain::Filter}, {"nat", nat::Chain::Nat}}};
-constexpr std::array<Word<Action>, 15> kActions{{{"accept", Action::Accept},
+constexpr std::array<Word<Action>, 16> kActions{{{"accept", Action::Accept},
                                                  {"drop", Action::Drop},
                                                  {"reject", Action::Reject},
                                                  {"notrack", Action::Notrack},
@@ -37,7 +38,8 @@ constexpr std::array<Word<Action>, 15> kActions{{{"accept", Action::Accept},
                                                  {"snat", Action::Snat},
                                                  {"masquerade", Action::Masquerade},
                                                  {"dnat", Action::Dnat},
-                                                 {"redirect", Action::Redirect}}};
+                                                 {"redirect", Action::Redirect},
+                                                 {"static", Action::Snat}}};
 constexpr std::array<Word<Action>, 2> kPolicies{
     {{"accept", Action::Accept}, {"drop", Action::Drop}}};
 constexpr std::array<Word<ct::Family>, 2> kFamilies{
@@ -236,7 +238,13 @@ void read_target(Section& section, nat::Target& target) {
         if (const auto range = read_range(section, *ports)) target.ports = *range;
     }
     section.flag("random", target.random);
+    bool fully = false;  // Linux has told the two apart until 5.1
+    section.flag("random_fully", fully);
+    target.random = target.random || fully;
     section.flag("persistent", target.persistent);
+    section.flag("netmap", target.netmap);
+    if (const auto base = section.count("port_base", {1, 0xffff}))
+        target.port_base = static_cast<std::uint16_t>(*base);
 }
 
 /// `chain` and `action`. False if they do not tell what the rule is.
@@ -280,6 +288,7 @@ void read_common(Section& section, const Config& config, nat::Rule& rule) {
     read_track_options(section, config, rule);
     read_conn_match(section, rule.match.conn);
     read_target(section, rule.target);
+    section.flag("hairpin", rule.hairpin);
 }
 
 /// True if the conditions and the target can be of one family.
@@ -326,6 +335,8 @@ std::vector<nat::Rule> expand(const nat::Rule& common, const Alternatives& a) {
 std::vector<nat::Rule> read_rule(Section& section, const Config& config) {
     nat::Rule common;
     const bool understood = read_kind(section, common);
+    const auto action = understood ? section.text("action") : std::nullopt;
+    const bool is_static = action && action->value == "static";
     read_common(section, config, common);
     Alternatives lists;
     read_prefixes(section, "src", lists.src, common.match.not_src);
@@ -343,6 +354,7 @@ std::vector<nat::Rule> read_rule(Section& section, const Config& config) {
     }
     auto rules = expand(common, lists);
     if (!understood) return {};
+    if (is_static) return static_rules(section, config, rules);
     for (const nat::Rule& rule : rules) check_rule(section, config, rule);
     return rules;
 }

@@ -95,8 +95,7 @@ bool take_addresses(std::string_view& text, nat::Target& target) {
         if (!length || *length > address_bits(first->family)) return false;
         const nat::Prefix prefix{first->addr, static_cast<std::uint8_t>(*length), first->family};
         if (masked(prefix).addr != first->addr) return false;
-        for (std::size_t bit = *length; bit < address_bits(first->family); ++bit)
-            target.last_addr.bytes[bit / 8] |= static_cast<std::uint8_t>(0x80 >> bit % 8);
+        target.last_addr = target_of(prefix).last_addr;
         text.remove_prefix(end);
     }
     return true;
@@ -213,6 +212,24 @@ std::optional<nat::Target> parse_target(std::string_view text) {
     if (!ports) return std::nullopt;
     target.ports = *ports;
     return target;
+}
+
+nat::Target target_of(const nat::Prefix& prefix) noexcept {
+    nat::Target target;
+    target.family = prefix.family;
+    target.first_addr = target.last_addr = prefix.addr;
+    for (std::size_t bit = prefix.length; bit < address_bits(prefix.family); ++bit)
+        target.last_addr.bytes[bit / 8] |= static_cast<std::uint8_t>(0x80 >> bit % 8);
+    return target;
+}
+
+std::optional<nat::Prefix> prefix_of(const nat::Target& target) noexcept {
+    for (std::uint8_t length = 0; length <= address_bits(target.family); ++length) {
+        const nat::Prefix prefix{target.first_addr, length, target.family};
+        if (masked(prefix) == prefix && target_of(prefix).last_addr == target.last_addr)
+            return prefix;
+    }
+    return std::nullopt;
 }
 
 std::optional<MarkMatch> parse_mark(std::string_view text) {

@@ -57,6 +57,12 @@ struct Address {
 /// these; the ends of both ranges come as they are written.
 [[nodiscard]] std::optional<nat::Target> parse_target(std::string_view text);
 
+/// A target that has all addresses of `prefix`, and no ports.
+[[nodiscard]] nat::Target target_of(const nat::Prefix& prefix) noexcept;
+
+/// The prefix whose addresses are those of `target`, or nothing if they are those of none.
+[[nodiscard]] std::optional<nat::Prefix> prefix_of(const nat::Target& target) noexcept;
+
 /// A mark to compare: `VALUE` or `VALUE/MASK`, decimal or hexadecimal.
 struct MarkMatch {
     std::uint32_t value = 0;

@@ -197,7 +197,11 @@ void check_keys(Section& section, Action action) {
     only_with("to", takes_address(action), "snat and dnat");
     only_with("ports", is_nat(action), "snat, masquerade, dnat and redirect");
     only_with("random", is_nat(action), "snat, masquerade, dnat and redirect");
+    only_with("random_fully", is_nat(action), "snat, masquerade, dnat and redirect");
+    only_with("port_base", is_nat(action), "snat, masquerade, dnat and redirect");
     only_with("persistent", takes_address(action), "snat and dnat");
+    only_with("netmap", takes_address(action), "snat and dnat");
+    only_with("hairpin", action == Action::Dnat, "dnat");
     only_with("value", takes_value(action), "mark, packet-mark, label and zone");
     only_with("mask", nat::goes_on(action) && action != Action::Label,
               "mark, packet-mark, save-mark and restore-mark");
@@ -220,6 +224,39 @@ void check_value(Section& section, const nat::Rule& rule) {
                         "write a number from 0 to 65535");
 }
 
+/// A prefix is mapped to one of the same size, so that no two addresses become one.
+void check_netmap(Section& section, const nat::Rule& rule) {
+    const nat::Target& t = rule.target;
+    if (!t.netmap || t.family == ct::Family::None || !takes_address(rule.action)) return;
+    const bool source = rule.action == Action::Snat;
+    const nat::Prefix& from = source ? rule.match.src : rule.match.dst;
+    const bool excludes = source ? rule.match.not_src : rule.match.not_dst;
+    const std::string_view key = source ? "src" : "dst";
+    if (from.family != ct::Family::None && from.family != t.family) return;
+    const auto to = prefix_of(t);
+    if (!to)
+        section.problem("to", "'netmap' maps to a prefix, and 'to' is none",
+                        "write one like \"192.0.2.0/24\"");
+    else if (from.family == ct::Family::None || excludes || from.length < to->length)
+        section.problem("netmap",
+                        fmt::format("'netmap' to a prefix of length {} stands without such a '{}'",
+                                    to->length, key),
+                        fmt::format("write '{}' with a prefix as long or longer, so that no two "
+                                    "addresses become one",
+                                    key));
+}
+
+void check_shift(Section& section, const nat::Rule& rule) {
+    const nat::Target& t = rule.target;
+    if (t.port_base == 0) return;
+    if (t.ports.any())
+        section.problem("port_base", "'port_base' stands without ports to translate to",
+                        "write the range as 'ports', or behind 'to'");
+    else if (t.random)
+        section.problem("port_base", "ports are shifted by 'port_base' and random at once",
+                        "leave one of the two out");
+}
+
 void check_target(Section& section, const nat::Rule& rule) {
     if (!is_nat(rule.action)) return;
     const nat::Target& t = rule.target;
@@ -240,6 +277,11 @@ void check_target(Section& section, const nat::Rule& rule) {
                                         to_string(t.family, t.first_addr)),
                             "write the address that packets are to have");
     }
+    check_netmap(section, rule);
+    check_shift(section, rule);
+    if (rule.hairpin && rule.action == Action::Dnat && (!section.has("dst") || rule.match.not_dst))
+        section.problem("hairpin", "'hairpin' stands without the address that it is for",
+                        "write the outside address as 'dst'");
     if (t.ports.any()) return;
     if (t.ports.first > t.ports.last)
         section.problem(

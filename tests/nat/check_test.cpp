@@ -343,6 +343,35 @@ TEST(Malformed, SaysWhatIsWrongWithARulesForm) {
          }},
         {"the action takes no address", [](Rule& r) { r.action = Action::Masquerade; }},
         {"it has no address to translate to", [](Rule& r) { r.target = {}; }},
+        {"",
+         [](Rule& r) {
+             r.target = test::target("203.0.113.0-203.0.113.63");
+             r.target.netmap = true;
+         }},
+        {"its addresses are no prefix",
+         [](Rule& r) {
+             r.target = test::target("203.0.113.1-203.0.113.64");
+             r.target.netmap = true;
+         }},
+        {"only snat and dnat map prefixes",
+         [](Rule& r) {
+             r.action = Action::Masquerade;
+             r.target = {};
+             r.target.netmap = true;
+         }},
+        {"it has no ports to shift to", [](Rule& r) { r.target.port_base = 5; }},
+        {"its ports are shifted and random at once",
+         [](Rule& r) {
+             r.target.ports = {5, 9};
+             r.target.port_base = 5;
+             r.target.random = true;
+         }},
+        {"only dnat can be a hairpin", [](Rule& r) { r.hairpin = true; }},
+        {"a hairpin needs the destination that it stands for",
+         [](Rule& r) {
+             r.action = Action::Dnat;
+             r.hairpin = true;
+         }},
         {"there is no such zone",
          [](Rule& r) {
              r = rule(Chain::Raw, Action::Zone);
