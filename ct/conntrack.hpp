@@ -125,6 +125,11 @@ struct ConnFacts {
     std::uint8_t helper = 0;
 };
 
+// For explanations; see ct/inspect.hpp.
+struct Inspection;
+struct Judgement;
+struct Prospect;
+
 /// Which entries a walk over the table is about.
 enum class Stage : std::uint8_t { Unconfirmed, Linked, Dying };
 
@@ -228,6 +233,16 @@ public:
                                    Snapshot& out) const noexcept;
     /// The entry that holds `t` as its original or reply tuple.
     [[nodiscard]] std::optional<Snapshot> find(const Tuple& t, Nanos now);
+    /// The entry that holds `t` as its original or reply tuple.
+    [[nodiscard]] std::optional<ConnHandle> holder_of(const Tuple& t, Nanos now) const noexcept;
+    /// Copies all that the entry which `h` names knows. False if it has ended.
+    [[nodiscard]] bool inspect(ConnHandle h, Nanos now, Inspection& out) const noexcept;
+    /// What update() makes of `p`, whose connection is as `before` says; p.dir is set.
+    [[nodiscard]] Judgement judge(const Inspection& before, const Packet& p) const noexcept;
+    /// What open() makes of `p` if there is room: Accept or Invalid.
+    [[nodiscard]] Judgement judge_opening(const Packet& p) const noexcept;
+    /// Whether a packet with tuple `t` would find room for its connection now.
+    [[nodiscard]] Prospect prospect(const Tuple& t, Nanos now) const noexcept;
     /// Ends the entry if it still is the one that `h` names. False if it was gone. `by`, here and
     /// below, is told with the event: the process that asked for it.
     bool erase(ConnHandle h, Nanos now, std::uint32_t by = 0);

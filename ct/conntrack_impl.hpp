@@ -8,6 +8,7 @@
 //   admission.cpp  who gets room: how full the table is, reservations, limits on sources
 //   control.cpp    dumps, deletion, events, settings
 //   inject.cpp     entries made and changed from outside
+//   inspect.cpp    what explanations want to know
 //   invariants.cpp what must hold of a table at rest
 //
 // Lock order: at most two bucket locks, the lower number first; an entry's side lock is taken with

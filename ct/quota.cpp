@@ -136,4 +136,18 @@ Drop SourceQuota::admit(std::uint64_t source, Nanos now) noexcept {
     return Drop::None;
 }
 
+Drop SourceQuota::foresee(std::uint64_t source, Nanos now) const noexcept {
+    if (limits_.max_entries != 0 && entries(source) >= limits_.max_entries)
+        return Drop::CtSourceEntries;
+    if (limits_.new_per_second == 0) return Drop::None;
+    const std::uint64_t tag = source << kTimeBits | std::uint64_t{1} << kTimeBits;
+    const Slot* const slots = line(source);
+    for (unsigned s = 0; s < kSlots; ++s) {
+        const std::uint64_t seen = slots[s].load(std::memory_order_relaxed);
+        if (((seen ^ tag) & ~kTimeMask) != 0) continue;
+        return debt(seen, now >> kUnitShift & kTimeMask) > depth_ ? Drop::CtSourceRate : Drop::None;
+    }
+    return Drop::None;
+}
+
 }  // namespace ct

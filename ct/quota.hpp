@@ -64,6 +64,9 @@ public:
     /// or CtSourceRate, and nothing has changed.
     [[nodiscard]] Drop admit(std::uint64_t source, Nanos now) noexcept;
 
+    /// What admit() would say, without taking a token.
+    [[nodiscard]] Drop foresee(std::uint64_t source, Nanos now) const noexcept;
+
     /// A connection of the source was linked.
     void opened(std::uint64_t source) noexcept;
     /// A connection of the source has ended.

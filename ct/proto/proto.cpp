@@ -5,7 +5,7 @@
 #include "ct/proto/proto.hpp"
 
 #include "ct/proto/sctp.hpp"
-#include "ct/proto/tcp.hpp"
+#include "ct/proto/tcp_window.hpp"
 
 #include <array>
 
@@ -15,14 +15,18 @@ namespace {
 /// A datagram counts as a stream's if both sides still talk after this time (semantics.md 2.5).
 constexpr Nanos kUdpStreamAge = 2 * kNanosPerSecond;
 
-constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
+constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false, .why = Why::NoQuery};
 
 Verdict accept(const View& view, std::uint32_t timeout_s) noexcept {
     return {.assured = view.assured, .timeout_s = timeout_s};
 }
 
+bool is_udp_stream(const View& view) noexcept {
+    return view.had_reply && view.age > kUdpStreamAge;
+}
+
 Verdict update_udp(const View& view, const Timeouts& t) noexcept {
-    const bool stream = view.had_reply && view.age > kUdpStreamAge;
+    const bool stream = is_udp_stream(view);
     Verdict v = accept(view, stream ? t.udp_stream : t.udp);
     v.assured = view.assured || (stream && !view.nat_clash);
     return v;
@@ -65,6 +69,31 @@ std::uint32_t first_timeout(std::uint8_t protocol, const Timeouts& t) noexcept {
     }
 }
 
+/// The setting that first_timeout() takes.
+TimeoutName first_timeout_name(std::uint8_t protocol) noexcept {
+    switch (protocol) {
+        case ipproto::kUdp:
+        case ipproto::kUdplite:
+            return TimeoutName::Udp;
+        case ipproto::kIcmp:
+            return TimeoutName::Icmp;
+        case ipproto::kIcmpv6:
+            return TimeoutName::Icmpv6;
+        case ipproto::kGre:
+            return TimeoutName::Gre;
+        default:
+            return TimeoutName::Generic;
+    }
+}
+
+/// The setting whose time-out update() gives the connection.
+TimeoutName timeout_name_of(std::uint8_t protocol, const View& view) noexcept {
+    if (protocol == ipproto::kUdp && is_udp_stream(view)) return TimeoutName::UdpStream;
+    if (protocol == ipproto::kUdplite && view.had_reply) return TimeoutName::UdpStream;
+    if (protocol == ipproto::kGre && view.had_reply) return TimeoutName::GreStream;
+    return first_timeout_name(protocol);
+}
+
 constexpr std::array<const char*, kTcpStates> kTcpNames{
     "NONE",       "SYN_SENT", "SYN_RECV",  "ESTABLISHED", "FIN_WAIT",
     "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",       "SYN_SENT2"};
@@ -100,7 +129,9 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
         case ipproto::kSctp:
             return sctp::open(p, side, s);
         default:
-            return admits(p, s) ? Verdict{.timeout_s = first_timeout(protocol, s.timeouts)}
+            return admits(p, s) ? Verdict{.why = Why::Opens,
+                                          .timeout = first_timeout_name(protocol),
+                                          .timeout_s = first_timeout(protocol, s.timeouts)}
                                 : kInvalid;
     }
 }
@@ -120,6 +151,15 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
         default:
             return accept(view, first_timeout(p.tuple.proto, s.timeouts));
     }
+}
+
+Verdict explain(const Packet& p, const View& view, const Settings& s,
+                tcp::WindowCheck& seen) noexcept {
+    const std::uint8_t protocol = p.tuple.proto;
+    if (protocol == ipproto::kTcp) return tcp::explain(p, view, s, seen);
+    Verdict v = update(p, view, s);
+    if (protocol != ipproto::kSctp) v.timeout = timeout_name_of(protocol, view);
+    return v;
 }
 
 const char* state_name(std::uint8_t protocol, std::uint8_t state) noexcept {

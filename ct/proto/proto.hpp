@@ -7,11 +7,16 @@
 
 #include "ct/conn/entry.hpp"
 #include "ct/conn/settings.hpp"
+#include "ct/proto/why.hpp"
 #include "ct/wire/packet.hpp"
 
 #include <cstdint>
 
 namespace ct::proto {
+
+namespace tcp {
+struct WindowCheck;
+}
 
 enum class Outcome : std::uint8_t {
     Accept,  ///< the packet belongs; take over state and time-out
@@ -29,11 +34,15 @@ struct Verdict {
     bool refresh = true;     ///< false: accept, but leave the deadline as it is
     bool state_changed =
         false;  ///< `state` and `assured` hold whatever the outcome; an event is due
-    std::uint32_t timeout_s = 0;  ///< if accepted and refreshed, or if `cut`
+    // Not filled in by update(), which most packets pass: explain() has them.
+    Why why = Why::Belongs;
+    TimeoutName timeout = TimeoutName::None;  ///< the setting that timeout_s is of
+    std::uint32_t timeout_s = 0;              ///< if accepted and refreshed, or if `cut`
     /// With Ignore or Invalid: a deadline later than `timeout_s` from now comes down to that
     /// (semantics.md 2.2, FIN or RST out of the window in both directions).
     bool cut = false;
 };
+static_assert(sizeof(Verdict) == 16, "two registers hold it");
 
 /// What a tracker may see of the connection beside its own state.
 struct View {
@@ -63,6 +72,12 @@ struct View {
 /// Judges a packet of an existing connection in direction `p.dir`. For a later fragment, which has
 /// no transport header, only the time-out is refreshed. TCP and SCTP: `view.side` is not null.
 [[nodiscard]] Verdict update(const Packet& p, const View& view, const Settings& s) noexcept;
+
+/// update() with its reasons: the same code, which says in addition what it decided by. `seen`
+/// takes what TCP's window check compared (tcp_window.hpp). For explanations, on a copy of the side
+/// lines.
+[[nodiscard]] Verdict explain(const Packet& p, const View& view, const Settings& s,
+                              tcp::WindowCheck& seen) noexcept;
 
 /// What conntrack(8) prints between time-out and source: "SYN_SENT", or "" where the protocol has
 /// no states.

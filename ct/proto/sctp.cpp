@@ -228,6 +228,7 @@ struct Track {
     SctpState state;
     bool opens = false;  ///< the association begins with it
     bool quiet = false;  ///< passes, but refreshes nothing
+    Why why = Why::Belongs;
 };
 
 enum class Fit : std::uint8_t { Yes, No, Strange };
@@ -299,23 +300,32 @@ bool follow_handshake(Track& t, const Chunk& c, SctpState to) noexcept {
 bool apply(Track& t, const Chunk& c) noexcept {
     const Fit fit = fit_tag(t, c);
     if (fit == Fit::Strange) t.quiet = true;
+    if (fit == Fit::No) t.why = Why::SctpTag;
     if (fit != Fit::Yes) return fit == Fit::Strange;
     if (c.type == Type::CookieAck) {
         t.own.flags &= ~kSentInit;
         t.other.flags &= ~kSentInit;
     }
     SctpState to = next_state(t.state, t.p.dir, c.type);
-    if (to == kRefused) return false;
+    if (to == kRefused) {
+        t.why = Why::SctpRefused;
+        return false;
+    }
     if (to == kStay) to = t.state;
     const bool handshake = c.type == Type::Init || c.type == Type::InitAck;
-    if (handshake && !follow_handshake(t, c, to)) return false;
+    if (handshake && !follow_handshake(t, c, to)) {
+        t.why = Why::SctpTag;
+        return false;
+    }
     t.state = to;
     return true;
 }
 
 /// Applies every chunk of the packet. False if it does not belong.
 bool walk(Track& t) noexcept {
+    t.why = Why::SctpTag;
     if ((t.types & kTaggedSingly) == 0 && t.tag != t.own.tag) return false;
+    t.why = Why::SctpMisplaced;  // unless apply() knows better: a chunk without a length
     return for_each_chunk(t.p, [&](const Chunk& c) { return apply(t, c); });
 }
 
@@ -343,7 +353,9 @@ std::uint32_t packet_tag(const Packet& p) noexcept {
     return load_be32(p.data + p.l4_offset + 4);
 }
 
-constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
+Verdict invalid(Why why) noexcept {
+    return {.outcome = Outcome::Invalid, .refresh = false, .why = why};
+}
 
 }  // namespace
 
@@ -357,17 +369,24 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
             .types = survey(p),
             .state = SctpState::None,
             .opens = true};
-    if (t.types == 0 || !begin(t) || !walk(t)) return kInvalid;
+    if (t.types == 0) return invalid(Why::SctpMisplaced);
+    if (!begin(t)) return invalid(Why::SctpCannotBegin);
+    if (!walk(t)) return invalid(t.why);
     return {.state = static_cast<std::uint8_t>(t.state),
             .state_changed = true,
+            .why = Why::Opens,
+            .timeout = timeout_name(t.state),
             .timeout_s = s.timeouts.sctp[index_of(t.state)]};
 }
 
 Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
     assert(view.side != nullptr);
     const SctpState from{view.state};
-    Verdict v{
-        .state = view.state, .assured = view.assured, .timeout_s = s.timeouts.sctp[index_of(from)]};
+    Verdict v{.state = view.state,
+              .assured = view.assured,
+              .why = Why::LaterFragment,
+              .timeout = timeout_name(from),
+              .timeout_s = s.timeouts.sctp[index_of(from)]};
     if (p.fragment == Fragment::Later) return v;
 
     Track t{.p = p,
@@ -381,7 +400,10 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
     v.state_changed = t.state != from;
     v.assured = view.assured || (v.state_changed && t.state == SctpState::Established);
     v.timeout_s = s.timeouts.sctp[index_of(t.state)];
+    v.timeout = timeout_name(t.state);
+    v.why = Why::Belongs;
     if (belongs && !t.quiet) return v;
+    v.why = belongs ? Why::SctpQuiet : t.types == 0 ? Why::SctpMisplaced : t.why;
     v.outcome = belongs ? Outcome::Ignore : Outcome::Invalid;
     v.refresh = false;
     return v;

@@ -59,7 +59,8 @@ struct Track {
     TcpLast& last;
     TcpState state;  ///< as it stands in the entry
     Segment segment;
-    std::uint32_t end;  ///< sequence number after the segment
+    std::uint32_t end;       ///< sequence number after the segment
+    Why why = Why::Belongs;  ///< what there is to say of it so far
 
     [[nodiscard]] bool has(std::uint8_t flag) const noexcept { return (p.tcp_flags & flag) != 0; }
     [[nodiscard]] bool last_was(Segment s, Dir d) const noexcept {
@@ -200,7 +201,7 @@ enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
 
 /// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2),
 /// which the reply's SYN decides.
-void begin_sender(Track& t) noexcept {
+[[gnu::always_inline]] inline void begin_sender(Track& t) noexcept {
     TcpWindow& w = t.sender;
     w.end = w.max_end = t.end;
     w.max_window = std::max<std::uint32_t>(t.p.tcp_window, 1);
@@ -237,9 +238,41 @@ std::uint32_t sack_of(const Track& t) noexcept {
     return (t.receiver.flags & kSackPermitted) != 0 ? highest_sack(t.p) : t.p.tcp_ack;
 }
 
+/// Who does not want to know why: nothing of it is computed.
+struct NoNotes {
+    void say(Track&, Why) const noexcept {}
+    void say(Verdict&, Why) const noexcept {}
+    void say(Verdict&, const Track&) const noexcept {}
+    void say(Verdict&, TimeoutName) const noexcept {}
+    void compared(const SegmentNumbers&, const Track&, const Fitting&) const noexcept {}
+};
+struct Notes {
+    WindowCheck& seen;
+
+    void say(Track& t, Why why) const noexcept { t.why = why; }
+    void say(Verdict& v, Why why) const noexcept { v.why = why; }
+    void say(Verdict& v, const Track& t) const noexcept { v.why = t.why; }
+    void say(Verdict& v, TimeoutName name) const noexcept { v.timeout = name; }
+    void compared(const SegmentNumbers& n, const Track& t, const Fitting& fitting) const noexcept {
+        seen = {.made = true,
+                .segment = n,
+                .sender = t.sender,
+                .receiver = t.receiver,
+                .fitting = fitting};
+    }
+};
+
+/// Which inequality a segment breaks that is not tolerated, or passes without effect.
+Why why_unfit(const Fitting& f) noexcept {
+    if (!f.not_ahead) return Why::AheadOfWindow;
+    if (!f.ack_seen) return Why::AckOfUnsent;
+    return f.not_stale ? Why::OldAck : Why::OldData;
+}
+
 /// The window's say; what a segment that fits teaches is learned. First comes what a SYN, a RST or
 /// the first segment of a sender has of its own.
-Fit fit_window(Track& t) noexcept {
+template <class Noting>
+Fit fit_window(Track& t, const Noting& notes) noexcept {
     TcpWindow& sender = t.sender;
     const bool syn = t.has(tcpflag::kSyn);
     std::uint32_t seq = t.p.tcp_seq;
@@ -268,11 +301,13 @@ Fit fit_window(Track& t) noexcept {
                            .flags = t.p.tcp_flags,
                            .dir = t.p.dir};
     const Fitting fitting = fit(n, sender, t.receiver);
+    notes.compared(n, t, fitting);
     if (fitting.all()) {
         learn(n, sender, t.receiver);
         if (t.segment == Segment::Ack) count_retransmission(n, t.p.tcp_ack, t.last);
         return Fit::Inside;
     }
+    notes.say(t, why_unfit(fitting));
     if (fitting.not_ahead) return fitting.ack_seen ? Fit::Tolerated : Fit::Outside;
     const std::uint32_t overshoot = t.end - sender.max_end;
     if (overshoot >= t.receiver.max_window ||
@@ -280,26 +315,48 @@ Fit fit_window(Track& t) noexcept {
         return Fit::Outside;
     sender.end = t.end;
     sender.flags |= kUnacknowledged;
+    notes.say(t, Why::Overshoots);
     return Fit::Tolerated;
 }
 
-constexpr Verdict kInvalid{.outcome = Outcome::Invalid, .refresh = false};
-
-Verdict ignore(const View& view) noexcept {
-    return {
-        .outcome = Outcome::Ignore, .state = view.state, .assured = view.assured, .refresh = false};
+template <class Noting>
+Verdict invalid(Why why, const Noting& notes) noexcept {
+    Verdict v{.outcome = Outcome::Invalid, .refresh = false};
+    notes.say(v, why);
+    return v;
 }
 
-std::uint32_t timeout_for(TcpState state, Segment segment, const SideLines& side,
-                          const Settings& s) noexcept {
-    const unsigned flags = unsigned{side.window[0].flags} | side.window[1].flags;
-    return tcp::timeout_for(state, segment, side.last, flags, s);
+template <class Noting>
+Verdict ignore(const View& view, Why why, const Noting& notes) noexcept {
+    Verdict v{
+        .outcome = Outcome::Ignore, .state = view.state, .assured = view.assured, .refresh = false};
+    notes.say(v, why);
+    return v;
+}
+
+/// The shorter of the verdict's time-out and the one for what nobody has acknowledged.
+template <class Noting>
+void limit_unacknowledged(Verdict& v, const Settings& s, const Noting& notes) noexcept {
+    const std::uint32_t most = s.timeouts.tcp_unacknowledged;
+    if (v.timeout_s > most) notes.say(v, TimeoutName::TcpUnacknowledged);
+    v.timeout_s = std::min(v.timeout_s, most);
+}
+
+/// The verdict's time-out.
+template <class Noting>
+void set_timeout(Verdict& v, TcpState state, const Track& t, const Settings& s,
+                 const Noting& notes) noexcept {
+    const unsigned flags = unsigned{t.sender.flags} | t.receiver.flags;
+    const Timeout timeout = timeout_for(state, t.segment, t.last, flags, s);
+    v.timeout_s = timeout.seconds;
+    notes.say(v, timeout.name);
 }
 
 /// A segment out of window. If both sides of an assured connection send FIN or RST that do not fit,
 /// the tracker has lost the thread and the connection is probably over: its deadline comes down.
-Verdict outside(const Track& t, const View& view, const Settings& s) noexcept {
-    Verdict v = kInvalid;
+template <class Noting>
+Verdict outside(const Track& t, const View& view, const Settings& s, const Noting& notes) noexcept {
+    Verdict v = invalid(t.why, notes);
     const auto ends = [](std::uint8_t segment) {
         return segment == index_of(Segment::Fin) || segment == index_of(Segment::Rst);
     };
@@ -307,6 +364,7 @@ Verdict outside(const Track& t, const View& view, const Settings& s) noexcept {
     if (ends(t.last.segment) && t.last.dir != index_of(t.p.dir)) {
         v.cut = view.remaining_s >= kCutFloor_s;
         v.timeout_s = s.timeouts.tcp_unacknowledged;
+        notes.say(v, TimeoutName::TcpUnacknowledged);
         return v;
     }
     t.last.segment = static_cast<std::uint8_t>(t.segment);
@@ -315,7 +373,9 @@ Verdict outside(const Track& t, const View& view, const Settings& s) noexcept {
 }
 
 /// The verdict on a segment that belongs, which takes the connection from `from` to `to`.
-Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Settings& s) noexcept {
+template <class Noting>
+Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Settings& s,
+               const Noting& notes) noexcept {
     TcpLast& last = t.last;
     last.segment = static_cast<std::uint8_t>(t.segment);
     last.dir = static_cast<std::uint8_t>(t.p.dir);
@@ -325,12 +385,16 @@ Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Set
     v.state = static_cast<std::uint8_t>(to);
     v.state_changed = to != from;
     v.assured = view.assured;
-    v.timeout_s = timeout_for(to, t.segment, *view.side, s);
+    notes.say(v, t);
+    set_timeout(v, to, t, s, notes);
     if (!view.had_reply) {
         // A RST to a SYN, or of a client that gave up: nothing was ever established (rule 8).
-        if (t.segment == Segment::Rst) v.outcome = Outcome::Kill;
+        if (t.segment == Segment::Rst) {
+            v.outcome = Outcome::Kill;
+            notes.say(v, Why::RstUnanswered);
+        }
         if (to == TcpState::Established)  // picked up, and one side only seen
-            v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged.get());
+            limit_unacknowledged(v, s, notes);
     } else if (to == TcpState::Established &&
                (from == TcpState::SynRecv || from == TcpState::Established)) {
         v.assured = true;
@@ -338,18 +402,24 @@ Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Set
     // A client that keeps knocking on a door that nobody answers does not keep its entry alive
     // (rule 9).
     v.refresh = view.had_reply || t.segment != Segment::Syn || from != TcpState::SynSent;
+    if (!v.refresh && to == from) notes.say(v, Why::SynRepeated);
     return v;
 }
 
 /// A later fragment has no header to judge: it keeps its connection alive and no more.
-Verdict later_fragment(const View& view, const Settings& s) noexcept {
+template <class Noting>
+Verdict later_fragment(const View& view, const Settings& s, const Noting& notes) noexcept {
     const TcpState state{view.state};
     Verdict v;
     v.state = view.state;
     v.assured = view.assured;
     v.refresh = state == TcpState::Established;
-    v.timeout_s = timeout_for(state, Segment::Ack, *view.side, s);
-    if (!view.had_reply) v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged.get());
+    notes.say(v, Why::LaterFragment);
+    const unsigned flags = unsigned{view.side->window[0].flags} | view.side->window[1].flags;
+    const Timeout timeout = timeout_for(state, Segment::Ack, view.side->last, flags, s);
+    v.timeout_s = timeout.seconds;
+    notes.say(v, timeout.name);
+    if (!view.had_reply) limit_unacknowledged(v, s, notes);
     return v;
 }
 
@@ -383,7 +453,10 @@ bool admits(const Packet& p, const Settings& s) noexcept {
 Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
     const Segment segment = classify(p.tcp_flags);
     const TcpState state = next_state(TcpState::None, Dir::Original, segment);
-    if (state == kTcpInvalid) return kInvalid;
+    const auto refused = [](Why why) {
+        return Verdict{.outcome = Outcome::Invalid, .refresh = false, .why = why};
+    };
+    if (state == kTcpInvalid) return refused(Why::CannotBegin);
 
     const SynOptions options = segment == Segment::Syn ? syn_options(p) : SynOptions{};
     const std::uint32_t end = end_of(p);
@@ -396,13 +469,16 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
     w.flags = options.flags;
     side.window[1] = TcpWindow{};
     side.last = TcpLast{.segment = static_cast<std::uint8_t>(segment)};
-    Verdict v{.state = static_cast<std::uint8_t>(state), .state_changed = true};
-    v.timeout_s = s.timeouts.tcp[index_of(state)];
+    Verdict v{.state = static_cast<std::uint8_t>(state),
+              .state_changed = true,
+              .why = Why::Opens,
+              .timeout = timeout_name(state),
+              .timeout_s = s.timeouts.tcp[index_of(state)]};
     if (segment == Segment::Syn) return v;
 
     // The handshake was before our time: neither scale nor SACK-permitted is known, so windows
     // cannot be judged and what SACK says is believed.
-    if (!s.tcp_loose) return kInvalid;
+    if (!s.tcp_loose) return refused(Why::NotLoose);
     w.max_end += w.max_window;
     w.flags = side.window[1].flags = kSackPermitted | kLiberal;
     Track t{.p = p,
@@ -412,14 +488,20 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
             .state = TcpState::None,
             .segment = segment,
             .end = w.end};
-    static_cast<void>(fit_window(t));
-    v.timeout_s = std::min(v.timeout_s, s.timeouts.tcp_unacknowledged.get());
+    static_cast<void>(fit_window(t, NoNotes{}));
+    WindowCheck unseen;
+    v.why = Why::PickedUp;
+    limit_unacknowledged(v, s, Notes{unseen});
     return v;
 }
 
-Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
+namespace {
+
+/// update(), with notes of why or without.
+template <class Noting>
+Verdict judge(const Packet& p, const View& view, const Settings& s, const Noting& notes) noexcept {
     assert(view.side != nullptr);
-    if (p.fragment == Fragment::Later) return later_fragment(view, s);
+    if (p.fragment == Fragment::Later) return later_fragment(view, s, notes);
 
     SideLines& side = *view.side;
     Track t{.p = p,
@@ -431,43 +513,56 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
             .end = end_of(p)};
     TcpState from = t.state;
     TcpState to = next_state(from, p.dir, t.segment);
-    if (to == kTcpInvalid) return kInvalid;
+    if (to == kTcpInvalid) return invalid(Why::NoTransition, notes);
 
     if (to == TcpState::SynSent && from != TcpState::SynSent) {
-        if (may_reopen(t)) return {.outcome = Outcome::Reopen};
+        if (may_reopen(t)) {
+            Verdict v{.outcome = Outcome::Reopen};
+            notes.say(v, Why::Reopens);
+            return v;
+        }
         to = kTcpIgnore;
+        notes.say(t, Why::CannotReopen);
     }
     if (to == kTcpIgnore) {
         if (!answers_stray_syn(t)) {
             annotate(t);
-            return ignore(view);
+            return ignore(view, t.why == Why::Belongs ? Why::StateIgnores : t.why, notes);
         }
         resynchronise(t);
+        notes.say(t, Why::Resynchronises);
         from = TcpState::SynSent;
         to = TcpState::SynRecv;
     }
     bool check_window = true;
     if (t.segment == Segment::Rst) {
         const Reset reset = judge_reset(t, view, s);
-        if (reset == Reset::Forged) return kInvalid;
-        if (reset == Reset::Challenged) to = from;
+        if (reset == Reset::Forged) return invalid(Why::RstForged, notes);
+        if (reset == Reset::Challenged) {
+            to = from;
+            notes.say(t, Why::RstChallenged);
+        }
         check_window = reset != Reset::Unquestioned;
+        if (!check_window) notes.say(t, Why::RstUnquestioned);
     } else if (to == TcpState::TimeWait && from == TcpState::LastAck &&
                t.last_was(Segment::Syn, opposite(p.dir)) && (t.last.flags & kChallengeAck) != 0) {
         t.last.flags &= static_cast<std::uint8_t>(~kChallengeAck);
-        return ignore(view);
+        return ignore(view, Why::AnswersStraySyn, notes);
     } else if (to == TcpState::SynSent2) {
         t.last.flags |= kSimultaneousOpen;
+        notes.say(t, Why::SimultaneousOpen);
     } else if (to == TcpState::SynRecv && t.segment == Segment::Ack &&
                (t.last.flags & kSimultaneousOpen) != 0) {
         to = TcpState::Established;  // either side's ACK ends a simultaneous open
+        notes.say(t, Why::SimultaneousOpen);
     }
 
     if (check_window) {
         const bool liberal = s.tcp_be_liberal || (t.sender.flags & kLiberal) != 0;
-        const Fit fit = fit_window(t);
+        const Fit fit = fit_window(t, notes);
         if (fit != Fit::Inside && !liberal)
-            return fit == Fit::Tolerated ? ignore(view) : outside(t, view, s);
+            return fit == Fit::Tolerated ? ignore(view, t.why, notes) : outside(t, view, s, notes);
+        if (fit != Fit::Inside) notes.say(t, Why::Liberal);
         // How long a fragmented segment is, its first fragment does not tell; without that, no
         // acknowledgement of it can be judged.
         if (p.fragment == Fragment::First) {
@@ -475,7 +570,17 @@ Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
             t.receiver.flags |= kLiberal;
         }
     }
-    return inside(t, view, from, to, s);
+    return inside(t, view, from, to, s, notes);
+}
+
+}  // namespace
+
+Verdict update(const Packet& p, const View& view, const Settings& s) noexcept {
+    return judge(p, view, s, NoNotes{});
+}
+
+Verdict explain(const Packet& p, const View& view, const Settings& s, WindowCheck& seen) noexcept {
+    return judge(p, view, s, Notes{seen});
 }
 
 }  // namespace ct::proto::tcp

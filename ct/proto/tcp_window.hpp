@@ -106,21 +106,22 @@ struct SegmentNumbers {
     last.retransmissions = 0;
 }
 
-/// The time-out, in seconds, that the state, and what is outstanding, call for (semantics.md 2.2).
-/// `flags` are those of both windows.
-[[nodiscard, gnu::always_inline]] inline std::uint32_t timeout_for(TcpState state, Segment segment,
-                                                                   const TcpLast& last,
-                                                                   unsigned flags,
-                                                                   const Settings& s) noexcept {
+/// The time-out that the state, and what is outstanding, call for (semantics.md 2.2). `flags` are
+/// those of both windows.
+[[nodiscard, gnu::always_inline]] inline Timeout timeout_for(TcpState state, Segment segment,
+                                                             const TcpLast& last, unsigned flags,
+                                                             const Settings& s) noexcept {
     const Timeouts& all = s.timeouts;
     const std::uint32_t usual = all.tcp[index_of(state)];
     if (last.retransmissions >= s.tcp_max_retrans && usual > all.tcp_max_retrans)
-        return all.tcp_max_retrans;
-    if (segment == Segment::Rst) return all.tcp[index_of(TcpState::Close)];
+        return {all.tcp_max_retrans, TimeoutName::TcpMaxRetrans};
+    if (segment == Segment::Rst)
+        return {all.tcp[index_of(TcpState::Close)], timeout_name(TcpState::Close)};
     if ((flags & flag::kUnacknowledged) != 0 && usual > all.tcp_unacknowledged)
-        return all.tcp_unacknowledged;
-    if (last.window == 0 && usual > all.tcp_max_retrans) return all.tcp_max_retrans;
-    return usual;
+        return {all.tcp_unacknowledged, TimeoutName::TcpUnacknowledged};
+    if (last.window == 0 && usual > all.tcp_max_retrans)
+        return {all.tcp_max_retrans, TimeoutName::TcpMaxRetrans};
+    return {usual, timeout_name(state)};
 }
 
 /// A segment of a connection that is established and has been answered. True if it neither opens
@@ -150,8 +151,22 @@ struct SegmentNumbers {
     last.segment = static_cast<std::uint8_t>(Segment::Ack);
     last.dir = static_cast<std::uint8_t>(n.dir);
     timeout_s = timeout_for(TcpState::Established, Segment::Ack, last,
-                            unsigned{sender.flags} | receiver.flags, s);
+                            unsigned{sender.flags} | receiver.flags, s)
+                    .seconds;
     return true;
 }
+
+/// What inequalities I to IV were asked about, for whoever wants to see it.
+struct WindowCheck {
+    bool made = false;  ///< the judgement came as far as that
+    SegmentNumbers segment{};
+    TcpWindow sender;    ///< as it stood when the segment was compared with it
+    TcpWindow receiver;  ///< likewise
+    Fitting fitting;
+};
+
+/// update() with its reasons and what it compared.
+[[nodiscard]] Verdict explain(const Packet& p, const View& view, const Settings& s,
+                              WindowCheck& seen) noexcept;
 
 }  // namespace ct::proto::tcp

@@ -35,6 +35,23 @@ TEST(SourceQuota, TellsSourcesApartByPrefixFamilyAndZone) {
     EXPECT_NE(source(q, 0), q.key_of(Family::Ipv6, v4(0), 0));
 }
 
+TEST(SourceQuota, ForeseesWhatItWillSayAndTakesNothing) {
+    SourceQuota q{{.max_entries = 2, .new_per_second = 1, .burst = 2}, kTable, key()};
+    const std::uint64_t s = source(q, 1);
+
+    for (int n = 0; n < 10; ++n) EXPECT_EQ(q.foresee(s, kStart), Drop::None);
+    EXPECT_EQ(q.admit(s, kStart), Drop::None);
+    EXPECT_EQ(q.foresee(s, kStart), Drop::None);
+    EXPECT_EQ(q.admit(s, kStart), Drop::None);
+    EXPECT_EQ(q.foresee(s, kStart), Drop::CtSourceRate);
+    EXPECT_EQ(q.admit(s, kStart), Drop::CtSourceRate);
+    EXPECT_EQ(q.foresee(s, kStart + kNanosPerSecond), Drop::None);
+
+    q.opened(s);
+    q.opened(s);
+    EXPECT_EQ(q.foresee(s, kStart + 10 * kNanosPerSecond), Drop::CtSourceEntries);
+}
+
 TEST(SourceQuota, NeverCountsLessThanASourceHas) {
     SourceQuota q{{.max_entries = 100}, kTable, key()};
     std::mt19937 rng{1};

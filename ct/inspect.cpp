@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The trackers judge a copy of what an entry remembers by the very functions that judge the entry
+// itself (ct/proto), so that an explanation cannot say anything else than what was decided.
+#include "ct/inspect.hpp"
+
+#include "ct/conntrack_impl.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace ct {
+
+bool Conntrack::inspect(ConnHandle h, Nanos now, Inspection& out) const noexcept {
+    const Impl& d = *impl_;
+    EntryCopy e;
+    const auto same_life = [&](Meta m) {
+        return m.generation() == h.generation && m.life() == life::kLinked;
+    };
+    if (!d.read(h.index, e, same_life)) return false;
+    const Ticks ticks = to_ticks(now);
+    out = Inspection{};
+    d.fill_snapshot(h.index, e, ticks, out.conn);
+    out.age = Nanos{ticks - e.born} * kNanosPerTick;
+    out.out_port = d.pool.hot(h.index).out_port.load(std::memory_order_acquire);
+
+    const std::uint8_t protocol = e.original.proto;
+    const bool varies = (e.fixed_bits & fixed::kVariant) != 0;
+    if (!varies && !proto::needs_side(protocol)) return true;
+    if (!d.lock_side(h)) return false;
+    const SideLines& side = d.pool.side(h.index);
+    if (varies) out.variant = side.variant;
+    if (protocol == ipproto::kTcp) {
+        out.last = side.last;
+        out.window = side.window;
+    }
+    if (protocol == ipproto::kSctp) out.peer = side.peer;
+    d.unlock_side(h.index);
+    return true;
+}
+
+std::optional<ConnHandle> Conntrack::holder_of(const Tuple& t, Nanos now) const noexcept {
+    const Impl& d = *impl_;
+    Match m;
+    std::uint64_t restarts = 0;
+    if (!d.find(t, hash(d.key, t), to_ticks(now), m, restarts)) return {};
+    return m.conn;
+}
+
+Judgement Conntrack::judge(const Inspection& before, const Packet& p) const noexcept {
+    SideLines side;
+    if (p.tuple.proto == ipproto::kSctp)
+        side.peer = before.peer;
+    else
+        side.window = before.window;
+    side.last = before.last;
+    const proto::View view{.state = before.conn.state,
+                           .had_reply = (before.conn.status & status::kSeenReply) != 0,
+                           .assured = (before.conn.status & status::kAssured) != 0,
+                           .nat_clash = (before.conn.status & status::kNatClash) != 0,
+                           .remaining_s = before.conn.timeout_s,
+                           .age = before.age,
+                           .side = &side};
+    const Settings& settings = impl_->settings_of(before.variant);
+    Judgement out;
+    out.own_timeouts = before.variant >= 2;
+    out.verdict = proto::explain(p, view, settings, out.window);
+    return out;
+}
+
+Judgement Conntrack::judge_opening(const Packet& p) const noexcept {
+    SideLines scratch;
+    Judgement out;
+    out.own_timeouts = p.track.variant >= 2;
+    out.verdict = proto::open(p, scratch, impl_->settings_of(p.track.variant));
+    return out;
+}
+
+Prospect Conntrack::prospect(const Tuple& t, Nanos now) const noexcept {
+    const Impl& d = *impl_;
+    Prospect out;
+    out.overflow = d.settings.overflow;
+    out.in_use = d.pool.in_use();
+    out.max = d.settings.max;
+    std::int64_t embryonic = 0;
+    for (const auto& w : d.workers) embryonic += w->embryonic.load(std::memory_order_relaxed);
+    out.embryonic = static_cast<std::uint32_t>(std::max<std::int64_t>(embryonic, 0));
+    const std::uint64_t budget = std::uint64_t{out.max} * d.settings.embryonic_percent / 100;
+    out.embryonic_budget = static_cast<std::uint32_t>(std::max<std::uint64_t>(budget, 1));
+
+    const auto refuse = [&out](Drop why) {
+        out.room = Prospect::Room::Refused;
+        out.refusal = why;
+        return out;
+    };
+    if (d.quota != nullptr) {
+        const std::uint64_t source = d.quota->key_of(t.family, t.src, t.zone);
+        out.source_limit = d.room.per_source.max_entries;
+        if (out.source_limit != 0) out.source_entries = d.quota->entries(source);
+        if (const Drop why = d.quota->foresee(source, now); why != Drop::None) return refuse(why);
+    }
+    // What is reserved and not in use, its own source's left out.
+    std::int64_t unclaimed = 0;
+    const int own = d.reservation_of(t.family, t.src);
+    for (std::size_t k = 0; k < d.room.reserve.size(); ++k) {
+        std::int64_t used = 0;
+        for (const auto& w : d.workers) used += w->reserved->own[k].load(std::memory_order_relaxed);
+        const std::int64_t left = std::max<std::int64_t>(d.room.reserve[k].entries - used, 0);
+        if (static_cast<int>(k) == own) {
+            out.reserved = d.room.reserve[k].entries;
+            if (left > 0) unclaimed = std::numeric_limits<std::int64_t>::min() / 2;
+        }
+        unclaimed += left;
+    }
+    const std::int64_t taken = std::int64_t{out.in_use} + std::max<std::int64_t>(unclaimed, 0);
+    const bool full = out.in_use >= out.max;
+    const bool may_evict = d.oldest_goes() && out.embryonic > 0;
+    if (may_evict && out.embryonic >= out.embryonic_budget) out.room = Prospect::Room::Evicted;
+    if (!full && taken < std::int64_t{out.max}) return out;
+    if (may_evict || d.settings.overflow == Overflow::Linux) {
+        out.room = Prospect::Room::Evicted;
+        return out;
+    }
+    if (!full) return refuse(Drop::CtReserved);
+    return refuse(d.settings.overflow == Overflow::Reject ? Drop::CtTableReject
+                                                          : Drop::CtTableFull);
+}
+
+}  // namespace ct
