@@ -53,6 +53,7 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
       conntrack_{config.conntrack, worker_count_, options.seed, features_of(config)},
       rules_{config.rules, worker_count_, config.filter_policy, config.zones},
       nat_{rules_, conntrack_, nat_addresses(config), options.seed},
+      prefixes_{config.nptv6, own_addresses(config, ct::Family::Ipv6)},
       fragments_{fragment_settings(config, worker_count_,
                                    options.seed != 0 ? options.seed : clock_.now())},
       counters_(worker_count_),
@@ -60,7 +61,7 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
       ports_{open_ports(port_nodes(config))},
       forward_{config, links(), std::vector<rte_mempool*>(worker_count_, pools_.at(placement.node)),
                counters_, options.neighbours},
-      pipeline_{conntrack_, rules_, nat_, fragments_, forward_, counters_} {
+      pipeline_{conntrack_, rules_, nat_, prefixes_, fragments_, forward_, counters_} {
     make_workers();
 }
 

@@ -95,6 +95,7 @@ private:
     ct::Conntrack conntrack_;
     nat::RuleSet rules_;
     nat::Setup nat_;
+    nat::PrefixTranslator prefixes_;
     ct::FragmentTable fragments_;
     std::vector<WorkerCounters> counters_;  ///< by WorkerId
     BufferPools pools_;

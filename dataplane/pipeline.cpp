@@ -32,11 +32,12 @@ const ct::Addr& destination_of(const Packet& p) noexcept {
 }  // namespace
 
 Pipeline::Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
-                   ct::FragmentTable& fragments, Forward& forward,
-                   std::span<WorkerCounters> counters)
+                   const nat::PrefixTranslator& prefixes, ct::FragmentTable& fragments,
+                   Forward& forward, std::span<WorkerCounters> counters)
     : ct_{conntrack},
       rules_{rules},
       nat_{nat},
+      prefixes_{prefixes},
       fragments_{fragments},
       forward_{forward},
       counters_{counters} {}
@@ -55,11 +56,13 @@ void Pipeline::run(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noe
 
 void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
     if (rules_.asks_how_full()) rules_.note_fill(w, ct_.fill_permille(w, now));
+    prefixes_.inward(packets);          // nat/nptv6.cpp      outside prefixes to inside ones
     raw(w, packets);                    // nat/rule_set.cpp   notrack, zone
     ct_.lookup(w, packets, now);        // ct/conntrack.cpp   hash, prefetch, find
     ct_.update(w, packets, now);        // ct/conntrack.cpp   state, time-out; or Invalid
     decide(w, packets, now);            // below              new ones, routes, rules, mappings
     nat::rewrite(packets);              // nat/rewrite.cpp    addresses, ports, checksums
+    prefixes_.outward(packets);         // nat/nptv6.cpp      inside prefixes to outside ones
     forward_.resolve(w, packets, now);  // dataplane/forward.cpp  TTL, neighbour, frame
 }
 

@@ -10,6 +10,7 @@
 #include "ct/wire/parse.hpp"
 #include "dataplane/forward.hpp"
 #include "dataplane/stats.hpp"
+#include "nat/nptv6.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
 
@@ -22,7 +23,8 @@ class Pipeline {
 public:
     /// `counters` by WorkerId; here only what is put aside and taken up again is counted.
     Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
-             ct::FragmentTable& fragments, Forward& forward, std::span<WorkerCounters> counters);
+             const nat::PrefixTranslator& prefixes, ct::FragmentTable& fragments, Forward& forward,
+             std::span<WorkerCounters> counters);
 
     /// Takes a burst, at most 64 packets with their receiver's fields and an owner each, through
     /// every stage. Afterwards a packet either has out_port and a frame to be sent; or a drop
@@ -59,6 +61,7 @@ private:
     ct::Conntrack& ct_;
     const nat::RuleSet& rules_;
     nat::Setup& nat_;
+    const nat::PrefixTranslator& prefixes_;
     ct::FragmentTable& fragments_;
     Forward& forward_;
     std::span<WorkerCounters> counters_;

@@ -58,6 +58,7 @@ enum class Drop : std::uint8_t {
     NatInvalid,
     NatUntracked,
     NatFragment,
+    NptUnmappable,
     // Rules: nat/rule.cpp
     RuleDrop,
     RuleReject,
@@ -124,6 +125,7 @@ inline constexpr std::array kDrops{
     DropInfo{Drop::NatInvalid,           "nat_invalid",           "an invalid packet that may not leave untranslated"},
     DropInfo{Drop::NatUntracked,         "nat_untracked",         "no room to track a packet that may not leave untranslated"},
     DropInfo{Drop::NatFragment,          "nat_fragment",          "a fragment of SCTP whose CRC would have to cover the whole packet"},
+    DropInfo{Drop::NptUnmappable,        "npt_unmappable",        "an address with no counterpart in the other prefix (RFC 6296 3.4, 3.5)"},
     DropInfo{Drop::RuleDrop,             "rule_drop",             "a filter rule or the filter policy says drop"},
     DropInfo{Drop::RuleReject,           "rule_reject",           "a filter rule says reject"},
     DropInfo{Drop::NotForUs,             "not_for_us",            "the frame's destination MAC is another station's"},

@@ -116,6 +116,9 @@ struct Packet {
 
     // ---- Set by NAT.
     bool masqueraded = false;  ///< mapped to the address of `out_port`: ends when that goes away
+    /// Between two hosts of one inside prefix, by the outside one: number of the pair
+    /// (nat/nptv6.hpp) plus one; 0: is not.
+    std::uint8_t turned_round = 0;
 
     // ---- Set by forwarding.
     PortId out_port = kNoPort;

@@ -132,6 +132,14 @@ const InterfaceAddress* PortConfig::primary(ct::Family family) const noexcept {
     return it == addresses.end() ? nullptr : &*it;
 }
 
+std::vector<ct::Addr> own_addresses(const Config& config, ct::Family family) {
+    std::vector<ct::Addr> own;
+    for (const PortConfig& port : config.ports)
+        for (const InterfaceAddress& a : port.addresses)
+            if (a.prefix.family == family) own.push_back(a.prefix.addr);
+    return own;
+}
+
 ct::PortId Config::find_port(std::string_view name) const noexcept {
     if (name.empty()) return ct::kNoPort;
     for (std::size_t i = 0; i < ports.size(); ++i)
@@ -150,6 +158,7 @@ Config parse_config(std::string_view text, std::string_view file, const Machine&
     read_conntrack(root, machine, config);
     read_tracking(root, config);
     read_rules(root, config);
+    read_nptv6(root, config);
     read_routes(root, config);
     read_neighbours(root, config);
     read_services(root, config);

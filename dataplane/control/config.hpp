@@ -12,6 +12,7 @@
 #include "ct/conntrack.hpp"
 #include "ct/wire/packet.hpp"
 #include "ct/wire/tuple.hpp"
+#include "nat/nptv6.hpp"
 #include "nat/rule.hpp"
 
 #include <array>
@@ -139,6 +140,7 @@ struct Config {
     std::vector<nat::Rule> rules;         ///< in the file's order, all chains
     /// What happens to a packet that no filter rule decides: Accept or Drop.
     nat::Action filter_policy = nat::Action::Accept;
+    std::vector<nat::PrefixPair> nptv6;  ///< [[nptv6]], in the file's order
     std::vector<RouteConfig> routes;
     std::vector<NeighbourConfig> neighbours;
     ForwardConfig forward;
@@ -194,6 +196,9 @@ inline constexpr std::uint64_t kBytesPerEntry = 256;
 /// Reads a configuration out of `text`; `file` is its name in messages. Throws ConfigError.
 [[nodiscard]] Config parse_config(std::string_view text, std::string_view file,
                                   const Machine& machine = Machine::here());
+
+/// The addresses of `family` that the ports have.
+[[nodiscard]] std::vector<ct::Addr> own_addresses(const Config& config, ct::Family family);
 
 /// What the table is to be made for, as the rules need it.
 [[nodiscard]] ct::Features features_of(const Config& config);

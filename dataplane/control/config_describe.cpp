@@ -78,6 +78,10 @@ std::string describe(const Config& config) {
                    number_or_auto(c.buckets), describe_overflow(c));
     fmt::format_to(to, "rules: {}, filter policy {}\n", config.rules.size(),
                    config.filter_policy == nat::Action::Drop ? "drop" : "accept");
+    for (const nat::PrefixPair& n : config.nptv6)
+        fmt::format_to(to, "nptv6: {} inside is {} outside by port {}\n", to_string(n.internal),
+                       to_string(n.external),
+                       n.port < config.ports.size() ? config.ports[n.port].name : "?");
     for (const RouteConfig& r : config.routes) {
         fmt::format_to(to, "route {}", to_string(r.to));
         if (r.via) fmt::format_to(to, " via {}", to_string(r.to.family, *r.via));

@@ -14,6 +14,7 @@ namespace dp {
 inline constexpr std::size_t kMaxPorts = 32;
 inline constexpr std::size_t kMaxRulesPerSection = 256;
 inline constexpr std::size_t kMaxRules = 8192;
+inline constexpr std::size_t kMaxPrefixPairs = 64;
 
 void read_dataplane(Section& root, const Machine& machine, Config& config);
 void read_conntrack(Section& root, const Machine& machine, Config& config);
@@ -22,6 +23,7 @@ void read_services(Section& root, Config& config);          ///< [forward], [log
 void read_ports(Section& root, Config& config);
 void read_tracking(Section& root, Config& config);  ///< [[zone]], [[timeout_policy]]
 void read_rules(Section& root, Config& config);     ///< [[rule]], [filter]
+void read_nptv6(Section& root, Config& config);     ///< [[nptv6]]
 void read_routes(Section& root, Config& config);
 void read_neighbours(Section& root, Config& config);
 

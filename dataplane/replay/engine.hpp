@@ -105,6 +105,7 @@ private:
     ct::Conntrack conntrack_;
     nat::RuleSet rules_;
     nat::Setup nat_;
+    nat::PrefixTranslator prefixes_;
     ct::FragmentTable fragments_;
     Forward forward_;
     Pipeline pipeline_;
