@@ -509,9 +509,15 @@ Conntrack::Opening Conntrack::open(WorkerId w, Packet& p, Nanos now) noexcept {
     if (p.icmp_error || p.fragment == Fragment::Later ||
         !proto::admits(p, d.settings_of(p.track.variant)))
         return invalid();
-    const std::uint32_t i = d.allocate(w, p, now);
-    if (i == Pool::kNone) [[unlikely]]
-        return d.turn_away(me, p);
+    std::uint32_t i = me.spare;
+    if constexpr (kChecks >= 1)
+        check(Meta{d.pool.hot(i).meta.load(std::memory_order_relaxed)}.life() == life::kFree,
+              "a worker opens one connection at a time");
+    if (!d.oldest_goes()) {
+        i = d.allocate(w, p, now);
+        if (i == Pool::kNone) [[unlikely]]
+            return d.turn_away(me, p);
+    }
 
     p.original = p.tuple;
     p.reply = reply_of(p.tuple);
@@ -566,16 +572,17 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
 }
 
 /// count_in() of one that may be evicted.
-[[gnu::always_inline]] inline void Conntrack::Impl::enlist(Worker& me, ConnHandle h,
+[[gnu::always_inline]] inline void Conntrack::Impl::enlist(Worker& me, const Packet& p,
                                                            const Places& at, Ticks ticks) noexcept {
     count_in(me);
     if (me.young.crowded()) [[unlikely]]
         turn_over(me.young, Prey::Embryonic, ticks);
     // A full ring only means that this entry cannot be evicted; it still expires.
-    me.young.push({.index = h.index,
+    me.young.push({.index = p.conn.index,
                    .original_bucket = at.b1,
                    .reply_bucket = at.b2,
-                   .generation = h.generation});
+                   .generation = p.conn.generation,
+                   .ipv6 = p.original.family == Family::Ipv6});
 }
 
 /// What link() comes to for a connection without NAT, if nothing in its bucket has changed since
@@ -598,18 +605,26 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
     Index::store(slot, at.t1, Ref::make(p.conn.index, m.generation()), age_of(ticks));
     index.unlock(at.b1);
     p.status = m.status();
-    enlist(me, p.conn, at, ticks);
+    enlist(me, p, at, ticks);
     return true;
 }
 
 Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noexcept {
     Impl& d = *impl_;
+    Impl::Worker& me = *d.workers[w];
+    if (p.conn.index == me.spare && !d.allocate_for_spare(w, p, now)) [[unlikely]] {
+        d.abandon(w, p);
+        static_cast<void>(d.turn_away(me, p));
+        // The policy may have been changed since open(), to one that would have spoken then.
+        if (p.alive()) p.drop = Drop::CtTableFull;
+        return Confirmation::Refused;
+    }
     const Tuple& o = p.original;
     const Tuple& r = p.reply;
     // The mirror image, but for ICMP, whose types change too.
     const bool mirror = r.src == o.dst && r.dst == o.src && r.sport == o.dport &&
                         r.dport == o.sport && r.zone == o.zone;
-    if (mirror && p.absent && d.link_absent(*d.workers[w], p, to_ticks(now))) [[likely]] {
+    if (mirror && p.absent && d.link_absent(me, p, to_ticks(now))) [[likely]] {
         if (d.listening()) d.emit(w, EventType::New, cause::kNew, p.conn.index, now);
         return Confirmation::Linked;
     }
@@ -632,7 +647,7 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
                 if (room.never_delete_mappings && (bits & fixed::kMapped) != 0)
                     count_in(me);  // nobody's victim
                 else
-                    enlist(me, p.conn, at, ticks);
+                    enlist(me, p, at, ticks);
                 if (listening()) emit(w, EventType::New, cause::kNew, p.conn.index, now);
                 return Confirmation::Linked;
             case Attempt::Outcome::ReplyTaken:
@@ -717,10 +732,11 @@ void Conntrack::Impl::abandon(WorkerId w, Packet& p) noexcept {
     HotLine& h = pool.hot(p.conn.index);
     const Meta m{h.meta.load(std::memory_order_relaxed)};
     if (m.generation() != p.conn.generation || m.life() != life::kUnconfirmed) return;
-    if (keeps_accounts) book_out(*workers[w], p.conn.index);
+    const bool is_spare = p.conn.index == workers[w]->spare;
+    if (keeps_accounts && !is_spare) book_out(*workers[w], p.conn.index);
     const Meta freed = Meta::free(static_cast<std::uint16_t>(m.generation() + 1));
     h.meta.store(freed.word(), std::memory_order_release);
-    pool.give(w, p.conn.index);
+    if (!is_spare) pool.give(w, p.conn.index);
     p.conn = {};
 }
 

@@ -4,7 +4,9 @@
 //
 // Life of an entry:  free -> unconfirmed (open) -> linked (confirm) -> dying (kill, expire, evict)
 // -> free. Between open() and confirm() nobody but the worker that opened it sees it; a packet that
-// is dropped on the way abandons it and leaves no trace.
+// is dropped on the way abandons it and leaves no trace. Nor does it displace anybody: where the
+// overflow policy makes room by ending the oldest entry, it does so at confirm(), after the rules.
+// The other policies act at open(), as Linux does.
 //
 // Threads. Each worker passes its own WorkerId to the packet path's calls and is the only one that
 // uses it. Control calls may come from any thread; they share one WorkerId of their own under a
@@ -164,14 +166,15 @@ public:
         Untracked,  ///< no room: p.state is Untracked, p.no_room set; policy untracked lets p go on
     };
     /// For a packet that lookup() and update() left without a connection: looks again, else makes
-    /// an unconfirmed entry whose reply tuple, p.reply, is the mirror image for NAT to change.
+    /// an unconfirmed entry whose reply tuple, p.reply, is the mirror image for NAT to change. A
+    /// worker has one at a time: confirm() or abandon() comes before the next open().
     [[nodiscard]] Opening open(WorkerId w, Packet& p, Nanos now) noexcept;
 
     enum class Confirmation : std::uint8_t {
         Linked,      ///< the entry is in the table
         Joined,      ///< another worker was first with the same tuple: p now belongs to that one
         ReplyTaken,  ///< another entry holds p.reply; still unconfirmed: choose another mapping
-        Refused,     ///< no room in a bucket: p.drop is set, the entry is gone
+        Refused,     ///< no room, or its source has had its share: p.drop is set, the entry is gone
     };
     /// Publishes p's unconfirmed entry under p.original and p.reply, both or neither. Sets the
     /// SRC_NAT and DST_NAT status where the reply is not the mirror image. The time-out runs from
@@ -215,8 +218,10 @@ public:
     /// Applies `change`, which must not touch `capacity` and must keep `max` within it, to the
     /// settings and to what is derived from them. Workers see each value soon after.
     void change_settings(const std::function<void(Settings&)>& change);
-    [[nodiscard]] std::uint32_t capacity() const noexcept;  ///< indices are 0 .. capacity() - 1
-    [[nodiscard]] std::uint32_t count() const noexcept;     ///< entries in use
+    [[nodiscard]] std::uint32_t capacity() const noexcept;  ///< entries that can be in use
+    /// Indices are 0 .. indices() - 1: of the capacity, and of one more for each worker.
+    [[nodiscard]] std::uint32_t indices() const noexcept;
+    [[nodiscard]] std::uint32_t count() const noexcept;  ///< entries in use
     [[nodiscard]] WorkerId workers() const noexcept;
     [[nodiscard]] Counters counters(WorkerId w) const noexcept;
     [[nodiscard]] Counters counters() const noexcept;

@@ -180,6 +180,7 @@ struct Conntrack::Impl {
         std::uint32_t sweep_at = 0;  ///< next index of the sweep
         Nanos sweep_time = 0;        ///< when the sweep got there
         std::uint32_t by = 0;        ///< Event::by of what it does; control's only
+        std::uint32_t spare = 0;     ///< entry for the next connection; see table/pool.hpp
         YoungRing young;
         YoungRing closing;  ///< the same for entries that are closing; only closing-first fills it
         EventRing events;
@@ -247,7 +248,7 @@ struct Conntrack::Impl {
                 index.tag_of(reply)};
     }
     void count_in(Worker& me) noexcept;
-    void enlist(Worker& me, ConnHandle h, const Places& at, Ticks ticks) noexcept;
+    void enlist(Worker& me, const Packet& p, const Places& at, Ticks ticks) noexcept;
     /// How long an entry lives that is refreshed now, in ticks; adaptive time-outs included.
     [[nodiscard]] Ticks lifetime(const Worker& me, std::uint32_t timeout_s) const noexcept {
         if (me.time_scale != kFullTime) [[unlikely]]
@@ -280,6 +281,9 @@ struct Conntrack::Impl {
         const std::uint32_t max = settings.max;
         return max < pool.capacity() && pool.in_use() >= max ? Pool::kNone : pool.take(w);
     }
+    /// allocate() for the connection that p has been written to the spare entry for. False if it
+    /// may not be: p.drop says why.
+    bool allocate_for_spare(WorkerId w, Packet& p, Nanos now) noexcept;
     /// allocate() where it takes more than to take one that is free.
     std::uint32_t allocate_scarce(WorkerId w, Packet& p, Nanos now) noexcept;
     /// Evicts somebody, as the policy has it. `h`: hash of the newcomer's tuple.

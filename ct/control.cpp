@@ -131,6 +131,7 @@ Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t 
     const std::size_t closing = s.overflow == Overflow::ClosingFirst ? young : 1;
     for (WorkerId w = 0; w <= packet_workers; ++w) {
         workers.push_back(std::make_unique<Worker>(young, closing, kEventCapacity));
+        workers.back()->spare = pool.spare(w);
         if (!s.room.reserve.empty()) workers.back()->reserved = std::make_unique<Reservations>();
     }
     for (const auto& w : workers) recount(*w);
@@ -160,6 +161,9 @@ void Conntrack::change_settings(const std::function<void(Settings&)>& change) {
 }
 std::uint32_t Conntrack::capacity() const noexcept {
     return impl_->pool.capacity();
+}
+std::uint32_t Conntrack::indices() const noexcept {
+    return impl_->pool.indices();
 }
 std::uint32_t Conntrack::count() const noexcept {
     return impl_->pool.in_use();
@@ -294,7 +298,7 @@ bool Conntrack::erase(ConnHandle h, Nanos now, std::uint32_t by) {
 
 std::uint32_t Conntrack::flush(Nanos now) {
     std::uint32_t ended = 0;
-    for (std::uint32_t i = 0; i < capacity(); ++i) {
+    for (std::uint32_t i = 0; i < indices(); ++i) {
         const Meta m{impl_->pool.hot(i).meta.load(std::memory_order_acquire)};
         if (m.life() == life::kLinked && erase({i, m.generation()}, now)) ++ended;
     }
@@ -303,7 +307,7 @@ std::uint32_t Conntrack::flush(Nanos now) {
 
 std::uint32_t Conntrack::flush_port(PortId out_port, Nanos now) {
     std::uint32_t ended = 0;
-    for (std::uint32_t i = 0; i < capacity(); ++i) {
+    for (std::uint32_t i = 0; i < indices(); ++i) {
         const HotLine& h = impl_->pool.hot(i);
         const Meta m{h.meta.load(std::memory_order_acquire)};
         if (m.life() != life::kLinked) continue;

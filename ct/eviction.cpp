@@ -74,6 +74,8 @@ void Conntrack::Impl::load_victim(Worker& me) noexcept {
     prefetch_write(&index.bucket(r.original_bucket));
     if (r.reply_bucket != r.original_bucket) prefetch_write(&index.bucket(r.reply_bucket));
     prefetch_entry(r.index);
+    // The newcomer's will stand there too: under a flood, both are of one family.
+    if (r.ipv6) prefetch_write(&pool.addrs6(r.index));
 }
 
 void Conntrack::Impl::trim_young(WorkerId w) noexcept {

@@ -73,7 +73,8 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
                 me.young.push({.index = p.conn.index,
                                .original_bucket = at.b1,
                                .reply_bucket = at.b2,
-                               .generation = p.conn.generation});
+                               .generation = p.conn.generation,
+                               .ipv6 = p.original.family == Family::Ipv6});
                 return Injected::Done;
             case Attempt::Outcome::Lost:
             case Attempt::Outcome::ReplyTaken:

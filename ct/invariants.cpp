@@ -30,7 +30,7 @@ std::string Conntrack::check_invariants() const {
         return n;
     };
 
-    for (std::uint32_t i = 0; i < d.pool.capacity(); ++i) {
+    for (std::uint32_t i = 0; i < d.pool.indices(); ++i) {
         EntryCopy e;
         if (!d.read(i, e, [](const Meta& m) { return m.life() != life::kFree; })) continue;
         if (e.meta.life() != life::kLinked) return "I1: neither free nor linked at rest" + at(i);

@@ -15,8 +15,8 @@ constexpr std::uint32_t kSweepPerTurn = 512;
 constexpr std::uint32_t kSweepInNeed = 256;
 
 /// A whole sweep takes a second a million entries, at least one: 64 B an entry then is 64 MB/s.
-constexpr Nanos sweep_period(std::uint32_t capacity) {
-    const Nanos scaled = kNanosPerSecond * capacity >> 20;
+constexpr Nanos sweep_period(std::uint32_t entries) {
+    const Nanos scaled = kNanosPerSecond * entries >> 20;
     return scaled > kNanosPerSecond ? scaled : kNanosPerSecond;
 }
 
@@ -126,6 +126,14 @@ std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexce
     return i;
 }
 
+bool Conntrack::Impl::allocate_for_spare(WorkerId w, Packet& p, Nanos now) noexcept {
+    const std::uint32_t i = allocate(w, p, now);
+    if (i == Pool::kNone) [[unlikely]]
+        return false;
+    workers[w]->spare = i;
+    return true;
+}
+
 std::uint32_t Conntrack::Impl::allocate_scarce(WorkerId w, Packet& p, Nanos now) noexcept {
     Worker& me = *workers[w];
     Newcomer who;
@@ -183,10 +191,10 @@ Conntrack::Opening Conntrack::Impl::turn_away(Worker& me, Packet& p) noexcept {
 void Conntrack::Impl::sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept {
     Worker& me = *workers[w];
     const Ticks ticks = to_ticks(now);
-    const std::uint32_t capacity = pool.capacity();
-    for (std::uint32_t k = 0; k < std::min(n, capacity); ++k) {
+    const std::uint32_t indices = pool.indices();
+    for (std::uint32_t k = 0; k < std::min(n, indices); ++k) {
         const std::uint32_t i = me.sweep_at;
-        me.sweep_at = i + 1 == capacity ? 0 : i + 1;
+        me.sweep_at = i + 1 == indices ? 0 : i + 1;
         std::atomic<std::uint64_t>& meta = pool.hot(i).meta;
         std::uint64_t word = meta.load(std::memory_order_acquire);
         Meta m{word};
@@ -202,17 +210,17 @@ void Conntrack::Impl::sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept {
 void Conntrack::expire(WorkerId w, Nanos now) noexcept {
     Impl& d = *impl_;
     Impl::Worker& me = *d.workers[w];
-    const std::uint32_t capacity = d.pool.capacity();
+    const std::uint32_t indices = d.pool.indices();
     if (me.sweep_time == 0) {  // the first turn: spread the workers over the table
         me.sweep_time = now;
         me.sweep_at =
-            static_cast<std::uint32_t>(std::uint64_t{capacity} * w / d.worker_count) % capacity;
+            static_cast<std::uint32_t>(std::uint64_t{indices} * w / d.worker_count) % indices;
     }
     d.trim_young(w);
     d.recount_if_old(me, now);
     const Nanos elapsed = now - me.sweep_time;
-    const Nanos period = sweep_period(capacity) * d.worker_count;
-    const Nanos due = std::min<Nanos>(elapsed, period) * capacity / period;
+    const Nanos period = sweep_period(indices) * d.worker_count;
+    const Nanos due = std::min<Nanos>(elapsed, period) * indices / period;
     if (due == 0) return;
     me.sweep_time = now;
     d.sweep(w, static_cast<std::uint32_t>(std::min<Nanos>(due, kSweepPerTurn)), now);
@@ -222,8 +230,8 @@ Nanos Conntrack::expire_among(WorkerId w, std::uint32_t first, std::uint32_t cou
                               Nanos now) noexcept {
     Impl& d = *impl_;
     const Ticks ticks = to_ticks(now);
-    const std::uint32_t capacity = d.pool.capacity();
-    const std::uint32_t stop = first + std::min(count, capacity - std::min(capacity, first));
+    const std::uint32_t indices = d.pool.indices();
+    const std::uint32_t stop = first + std::min(count, indices - std::min(indices, first));
     std::int32_t soonest = std::numeric_limits<std::int32_t>::max();
     for (std::uint32_t i = first; i < stop; ++i) {
         const Meta m{d.pool.hot(i).meta.load(std::memory_order_acquire)};

@@ -63,7 +63,7 @@ void Tracker::establish(std::uint32_t first, std::uint32_t count) noexcept {
 std::uint64_t counted_packets(const ct::Conntrack& table, ct::Nanos now) {
     std::uint64_t sum = 0;
     ct::Snapshot s;
-    for (std::uint32_t i = 0; i < table.capacity(); ++i)
+    for (std::uint32_t i = 0; i < table.indices(); ++i)
         if (table.snapshot(i, now, s)) sum += s.packets[0] + s.packets[1];
     return sum;
 }
@@ -88,7 +88,7 @@ std::string bad_mappings(const ct::Conntrack& table, ct::Nanos now) {
     using Mapping = std::array<std::uint32_t, 3>;
     std::vector<Mapping> mappings;
     ct::Snapshot s;
-    for (std::uint32_t i = 0; i < table.capacity(); ++i) {
+    for (std::uint32_t i = 0; i < table.indices(); ++i) {
         if (!table.snapshot(i, now, s)) continue;
         if ((s.status & ct::status::kSrcNat) == 0)
             return fmt::format("entry {} is not mapped", s.handle.index);
@@ -101,7 +101,7 @@ std::string bad_mappings(const ct::Conntrack& table, ct::Nanos now) {
     return twice ? "two entries share a mapping towards one remote" : "";
 }
 
-Ageing::Ageing(ct::Conntrack& table) : table_{table}, order_{shuffled(table.capacity(), 7)} {}
+Ageing::Ageing(ct::Conntrack& table) : table_{table}, order_{shuffled(table.indices(), 7)} {}
 
 void Ageing::clear(ct::Nanos now) {
     ct::Snapshot s;

@@ -10,8 +10,8 @@ namespace {
 // Caches may hold back this share of the pool at most; below, there are none.
 constexpr std::uint32_t kCacheShare = 16;
 
-std::size_t bytes_for(std::uint32_t capacity, std::size_t line) {
-    return capacity * line;
+std::size_t bytes_for(std::uint32_t entries, std::size_t line) {
+    return entries * line;
 }
 
 }  // namespace
@@ -19,8 +19,8 @@ std::size_t bytes_for(std::uint32_t capacity, std::size_t line) {
 Pool::Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest)
     : capacity_{capacity},
       batch_{capacity / kCacheShare >= workers * 2 * kBatch ? kBatch : 0},
-      entries_{bytes_for(capacity, sizeof(Entry)), Region::Touch::Now, largest},
-      addrs6_{bytes_for(capacity, sizeof(Addrs6)), Region::Touch::Lazily,
+      entries_{bytes_for(capacity + workers, sizeof(Entry)), Region::Touch::Now, largest},
+      addrs6_{bytes_for(capacity + workers, sizeof(Addrs6)), Region::Touch::Lazily,
               std::max(largest, Pages::Transparent)},
       caches_(workers),
       free_(capacity) {

@@ -7,6 +7,10 @@
 // its own cache; a batch moves between it and the stack when it runs dry or over, so that the
 // stack's lock is taken once a batch. Of a small pool, where caches would strand a good part of it,
 // everything stays in the stack: then `max` is exact to the entry.
+//
+// Each worker has an entry more, which counts nowhere: the one that its next connection is written
+// to before it is known whether there will be a connection. When there is, the worker takes a free
+// entry, in the place of which that one is used.
 #pragma once
 
 #include "ct/base/check.hpp"
@@ -33,6 +37,12 @@ public:
     Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest);
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+    /// Indices are 0 .. indices() - 1; of those, capacity() are in use or free.
+    [[nodiscard]] std::uint32_t indices() const noexcept {
+        return capacity_ + static_cast<std::uint32_t>(caches_.size());
+    }
+    /// The entry that worker `w` has beyond the capacity, at first.
+    [[nodiscard]] std::uint32_t spare(std::uint32_t w) const noexcept { return capacity_ + w; }
     [[nodiscard]] HotLine& hot(std::uint32_t i) const noexcept {
         return entries_.as<Entry>()[i].hot;
     }

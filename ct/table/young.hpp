@@ -25,6 +25,7 @@ struct YoungRecord {
     std::uint32_t original_bucket = 0;
     std::uint32_t reply_bucket = 0;
     std::uint16_t generation = 0;
+    bool ipv6 = false;  ///< it has a line of addresses too
 
     [[nodiscard]] ConnHandle conn() const noexcept { return {index, generation}; }
 };

@@ -217,8 +217,8 @@ void Session::advance(Walk& walk, const ServerContext& context) {
     const ct::Stage stage = walk.request.table == Table::Dying         ? ct::Stage::Dying
                             : walk.request.table == Table::Unconfirmed ? ct::Stage::Unconfirmed
                                                                        : ct::Stage::Linked;
-    const std::uint32_t capacity = context.ct.capacity();
-    const std::uint32_t end = walk.next + std::min(kIndicesPerStep, capacity - walk.next);
+    const std::uint32_t indices = context.ct.indices();
+    const std::uint32_t end = walk.next + std::min(kIndicesPerStep, indices - walk.next);
     scratch_.clear();
     ct::Snapshot conn;
     while (walk.next < end && has_space(scratch_)) {
@@ -232,7 +232,7 @@ void Session::advance(Walk& walk, const ServerContext& context) {
         if (command != Command::Flush) append_line(scratch_, conn, output);
     }
     if (!scratch_.empty()) append_text(out_, scratch_);
-    if (walk.next < capacity) return;
+    if (walk.next < indices) return;
     append_done(out_, walk.count);
     job_ = std::monostate{};
 }
@@ -287,8 +287,8 @@ bool Session::sync(Subscription& s, const ServerContext& context) {
     const std::size_t buffer = std::max(buffer_bytes_, context.options.buffer_bytes);
     if (!s.sync || out_.size() - sent_ > buffer / 2) return false;
     const RenderOptions output = dated(s.request.output, context);
-    const std::uint32_t capacity = context.ct.capacity();
-    const std::uint32_t end = *s.sync + std::min(kIndicesPerStep, capacity - *s.sync);
+    const std::uint32_t indices = context.ct.indices();
+    const std::uint32_t end = *s.sync + std::min(kIndicesPerStep, indices - *s.sync);
     seal(context);  // what has happened comes before what is found now
     if (!room(context)) return false;
     scratch_.clear();
@@ -300,7 +300,7 @@ bool Session::sync(Subscription& s, const ServerContext& context) {
         append_sync(scratch_, conn, output);
     }
     if (!scratch_.empty()) append_text(out_, scratch_);
-    if (*s.sync < capacity) return true;
+    if (*s.sync < indices) return true;
     append_synced(out_, s.shown);
     s.shown = 0;
     s.sync.reset();

@@ -260,7 +260,7 @@ void Engine::pass_time(ct::Nanos until) {
 
 void Engine::sweep() {
     ct::Nanos next = kNever;
-    for (std::uint32_t first = 0; first < conntrack_.capacity(); first += kSweepSlice) {
+    for (std::uint32_t first = 0; first < conntrack_.indices(); first += kSweepSlice) {
         next = std::min(next, conntrack_.expire_among(kWorker, first, kSweepSlice, now_));
         report_events();
     }

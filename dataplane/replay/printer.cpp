@@ -43,7 +43,7 @@ void Printer::table(const ct::Conntrack& conntrack, ct::Nanos now) {
     options.now = now;
     std::uint64_t shown = 0;
     if (options.format == Format::Xml) print(kXmlHead);
-    for (std::uint32_t i = 0; i < conntrack.capacity(); ++i) {
+    for (std::uint32_t i = 0; i < conntrack.indices(); ++i) {
         ct::Snapshot entry;
         if (!conntrack.snapshot(i, now, entry)) continue;
         text_.clear();

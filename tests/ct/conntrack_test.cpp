@@ -39,7 +39,7 @@ void establish(Conntrack& ct, const Tuple& t, Nanos now) {
 std::vector<Snapshot> dump(const Conntrack& ct, Nanos now) {
     std::vector<Snapshot> all;
     Snapshot s;
-    for (std::uint32_t i = 0; i < ct.capacity(); ++i)
+    for (std::uint32_t i = 0; i < ct.indices(); ++i)
         if (ct.snapshot(i, now, s)) all.push_back(s);
     return all;
 }

@@ -10,6 +10,51 @@ namespace {
 constexpr Overflow kEvicting[] = {Overflow::EmbryonicOldest, Overflow::ClosingFirst,
                                   Overflow::Linux};
 
+// What the rules drop between open() and confirm() must not cost anybody his place.
+TEST(Room, IsMadeOnlyForWhatTheRulesLetPass) {
+    for (const Overflow policy : {Overflow::EmbryonicOldest, Overflow::ClosingFirst}) {
+        Table t{sized(10, policy)};
+        for (std::uint32_t n = 0; n < 10; ++n) ASSERT_EQ(t.open(flow(n)), Drop::None);
+
+        for (std::uint32_t n = 100; n < 200; ++n) {
+            Packet p = syn(flow(n));
+            t.ct.lookup(0, {&p, 1}, t.now);
+            ASSERT_EQ(t.ct.open(0, p, t.now), Conntrack::Opening::Opened);
+            EXPECT_EQ(t.ct.count(), 10U) << "not one of those that count";
+            t.ct.abandon(0, p);
+        }
+
+        for (std::uint32_t n = 0; n < 10; ++n) EXPECT_TRUE(t.has(flow(n))) << n;
+        EXPECT_EQ(t.ct.counters().early_drop, 0U);
+        EXPECT_EQ(t.open(flow(100)), Drop::None);
+        EXPECT_FALSE(t.has(flow(0)));
+        EXPECT_EQ(t.ct.check_invariants(), "");
+    }
+}
+
+// A mapping that turns out to be taken is chosen again: by the same entry, with the room that it
+// has already.
+TEST(Room, IsMadeOnceForAConnectionThatLooksForItsMapping) {
+    Table t{sized(10, Overflow::EmbryonicOldest)};
+    for (std::uint32_t n = 0; n < 9; ++n) ASSERT_EQ(t.open(flow(n)), Drop::None);
+    ASSERT_EQ(t.open_mapped(flow(9), 5000), Drop::None);
+    Packet p = syn(flow(10));
+    t.ct.lookup(0, {&p, 1}, t.now);
+    ASSERT_EQ(t.ct.open(0, p, t.now), Conntrack::Opening::Opened);
+    p.reply.dst = v4(kExternal);
+    p.reply.dport = Be16::from_host(5000);
+
+    ASSERT_EQ(t.ct.confirm(0, p, t.now), Conntrack::Confirmation::ReplyTaken);
+    ASSERT_EQ(t.ct.confirm(0, p, t.now), Conntrack::Confirmation::ReplyTaken);
+    EXPECT_EQ(t.ct.counters().early_drop, 1U);
+    p.reply.dport = Be16::from_host(5001);
+    ASSERT_EQ(t.ct.confirm(0, p, t.now), Conntrack::Confirmation::Linked);
+
+    EXPECT_EQ(t.ct.counters().early_drop, 1U);
+    EXPECT_EQ(t.ct.count(), 10U);
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
 TEST(ClosingFirst, TakesWhatHasBeenClosingLongest) {
     Table t{sized(10, Overflow::ClosingFirst)};
     for (std::uint32_t n = 0; n < 6; ++n) t.establish(flow(n));

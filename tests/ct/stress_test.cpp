@@ -117,8 +117,8 @@ struct Storm {
         for (WorkerId w = 0; w < kWorkers; ++w)
             while (ct.next_invalid(w, note)) EXPECT_NE(note.tuple.family, Family::None);
         Snapshot s;
-        static_cast<void>(ct.snapshot_and_zero(rng() % ct.capacity(), t, s));
-        static_cast<void>(ct.snapshot_in(Stage::Unconfirmed, rng() % ct.capacity(), t, s));
+        static_cast<void>(ct.snapshot_and_zero(rng() % ct.indices(), t, s));
+        static_cast<void>(ct.snapshot_in(Stage::Unconfirmed, rng() % ct.indices(), t, s));
     }
 
     void control(std::atomic<bool>& stop) {
@@ -127,7 +127,7 @@ struct Storm {
         while (!stop.load()) {
             const Nanos t = now.load(std::memory_order_relaxed);
             Snapshot s;
-            for (std::uint32_t i = 0; i < ct.capacity(); ++i) {
+            for (std::uint32_t i = 0; i < ct.indices(); ++i) {
                 if (!ct.snapshot(i, t, s)) continue;
                 // What a dump shows is one connection, not halves of two.
                 EXPECT_EQ(s.original.proto, s.reply.proto);

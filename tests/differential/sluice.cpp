@@ -96,7 +96,7 @@ std::vector<Entry> Sluice::table() const {
     std::vector<Entry> all;
     const ct::Conntrack& conntrack = engine_->conntrack();
     ct::Snapshot s;
-    for (std::uint32_t i = 0; i < conntrack.capacity(); ++i)
+    for (std::uint32_t i = 0; i < conntrack.indices(); ++i)
         if (conntrack.snapshot(i, now_, s)) all.push_back(entry_of(s));
     return all;
 }

@@ -28,7 +28,7 @@ void apply(ct::Conntrack& table, const dp::Request& r) {
         }
         case dp::Command::Update:
         case dp::Command::Delete:
-            for (std::uint32_t i = 0; i < table.capacity(); ++i) {
+            for (std::uint32_t i = 0; i < table.indices(); ++i) {
                 ct::Snapshot conn;
                 if (!table.snapshot(i, kNow, conn) || !r.filter.matches(conn)) continue;
                 if (r.command == dp::Command::Delete)

@@ -333,10 +333,10 @@ TEST(Hairpin, AMappingThatWasTakenMeanwhileIsReplacedByAnotherOfTheSameRule) {
         // A stranger takes exactly the reply tuple that was chosen.
         test::OwnedPacket o = test::receive(between("192.168.1.99", "198.51.100.99").tcp(1, 1));
         ASSERT_EQ(ct::parse(o.packet, {}), ct::Drop::None);
-        box.table().lookup(0, {&o.packet, 1}, box.now);
-        ASSERT_EQ(box.table().open(0, o.packet, box.now), ct::Conntrack::Opening::Opened);
+        box.table().lookup(1, {&o.packet, 1}, box.now);
+        ASSERT_EQ(box.table().open(1, o.packet, box.now), ct::Conntrack::Opening::Opened);
         o.packet.reply = p.reply;
-        ASSERT_EQ(box.table().confirm(0, o.packet, box.now), ct::Conntrack::Confirmation::Linked);
+        ASSERT_EQ(box.table().confirm(1, o.packet, box.now), ct::Conntrack::Confirmation::Linked);
         rival.wire = p.reply;
     };
 

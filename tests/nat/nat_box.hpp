@@ -107,8 +107,8 @@ class NatBox {
 public:
     explicit NatBox(std::vector<nat::Rule> rules, std::uint32_t max = 4096,
                     nat::Action policy = nat::Action::Accept)
-        : rules_{std::move(rules), 1, policy},
-          table_{settings(max), 1, 1},
+        : rules_{std::move(rules), 2, policy},
+          table_{settings(max), 2, 1},
           setup_{rules_, table_, port_addresses(), 1} {}
 
     /// Sends a frame in by `in_port` through the box, one hop.
@@ -147,15 +147,15 @@ private:
 
     void run(ct::Packet& p) {
         if (ct::parse(p, {}) != ct::Drop::None) return;
-        const nat::RawVerdict raw = rules_.raw(0, p);
+        const nat::RawVerdict raw = rules_.raw(worker_, p);
         if ((p.drop = raw.drop) != ct::Drop::None) return;
         p.tuple.zone = p.inner.zone = raw.zone;
         if (raw.notrack) p.state = ct::CtState::Untracked;
-        table_.lookup(0, {&p, 1}, now);
-        table_.update(0, {&p, 1}, now);
+        table_.lookup(worker_, {&p, 1}, now);
+        table_.update(worker_, {&p, 1}, now);
         if (p.state != ct::CtState::Untracked && !p.conn.valid() &&
             p.state != ct::CtState::Invalid &&
-            table_.open(0, p, now) == ct::Conntrack::Opening::Opened) {
+            table_.open(worker_, p, now) == ct::Conntrack::Opening::Opened) {
             open_new(p);
         } else if (p.alive()) {
             route(p);
@@ -171,21 +171,25 @@ private:
     }
 
     void open_new(ct::Packet& p) {
-        p.drop = setup_.destination(0, p, now);
+        p.drop = setup_.destination(worker_, p, now);
         if (p.alive()) route(p);
         if (p.alive()) apply_filter(p);
-        if (p.alive()) p.drop = setup_.source(0, p, now);
-        if (p.alive() && before_confirm) std::exchange(before_confirm, nullptr)(p);
+        if (p.alive()) p.drop = setup_.source(worker_, p, now);
+        if (p.alive() && before_confirm) {
+            worker_ = 1;
+            std::exchange(before_confirm, nullptr)(p);
+            worker_ = 0;
+        }
         for (int tries = 0; p.alive() && tries < 4; ++tries) {
-            if (table_.confirm(0, p, now) != ct::Conntrack::Confirmation::ReplyTaken) return;
-            if (!setup_.next_mapping(0, p, now))
+            if (table_.confirm(worker_, p, now) != ct::Conntrack::Confirmation::ReplyTaken) return;
+            if (!setup_.next_mapping(worker_, p, now))
                 p.drop = rules_.has_nat() ? ct::Drop::NatNoPort : ct::Drop::CtClash;
         }
-        if (!p.alive()) table_.abandon(0, p);
+        if (!p.alive()) table_.abandon(worker_, p);
     }
 
     void apply_filter(ct::Packet& p) {
-        const nat::FilterVerdict v = rules_.filter(0, p);
+        const nat::FilterVerdict v = rules_.filter(worker_, p);
         if (v.action == nat::Action::Drop) p.drop = ct::Drop::RuleDrop;
         if (v.action == nat::Action::Reject) p.drop = ct::Drop::RuleReject;
     }
@@ -215,6 +219,7 @@ private:
         ct::store(l3, ip);
     }
 
+    ct::WorkerId worker_ = 0;  ///< whose turn it is
     nat::RuleSet rules_;
     ct::Conntrack table_;
     nat::Setup setup_;
