@@ -41,6 +41,11 @@ void account(SideLines& side, const Packet& p) noexcept {
 /// entry's first line unwritten and shared. A quarter of a second.
 constexpr std::int32_t kRefreshTicks = kTicksPerSecond / 4;
 
+/// True if packets of this direction do not refresh the time-out. Under the side lock.
+bool stays_still(const SideLines& side, Dir dir) noexcept {
+    return (side.still >> index_of(dir) & 1) != 0;
+}
+
 bool worth_storing(Meta m, Ticks deadline) noexcept {
     const std::int32_t change = ticks_between(m.deadline(), deadline);
     return change >= kRefreshTicks || change < 0;
@@ -270,7 +275,10 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
     }
     if ((fixed_bits & fixed::kCounts) != 0) account(side, p);
     Ticks deadline = ticks + timeout_s * kTicksPerSecond;
-    if (worth_storing(m, deadline)) deadline = ticks + lifetime(me, timeout_s);
+    if ((fixed_bits & fixed::kVariant) != 0 && stays_still(side, p.dir)) [[unlikely]]
+        deadline = m.deadline();
+    else if (worth_storing(m, deadline))
+        deadline = ticks + lifetime(me, timeout_s);
     while (worth_storing(m, deadline)) {
         std::uint64_t word = m.word();
         m.set_deadline(deadline);
@@ -347,6 +355,9 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     }
     const bool accepted = v.outcome == proto::Outcome::Accept;
     const bool killed = v.outcome == proto::Outcome::Kill;
+    // A change of state has its own time-out whoever causes it.
+    const bool still =
+        (fixed_bits & fixed::kVariant) != 0 && stays_still(side, p.dir) && !v.state_changed;
     // As in Linux, a packet that does not refresh the time-out is not counted either.
     const bool refreshes = v.refresh || p.fragment == Fragment::Later;
     if (counts && ((accepted && refreshes) || killed)) account(side, p);
@@ -360,7 +371,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         if (v.assured && (accepted || v.state_changed)) next.set_assured();
         if (accepted) {
             const bool worth = worth_storing(x, deadline) || v.state != x.state();
-            if (v.refresh && !x.fixed_timeout() && worth) next.set_deadline(deadline);
+            if (v.refresh && !still && !x.fixed_timeout() && worth) next.set_deadline(deadline);
         } else if (v.cut && ticks_between(deadline, x.deadline()) > 0) {
             next.set_deadline(deadline);
         }
@@ -422,7 +433,7 @@ void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcep
 
 std::uint8_t Conntrack::Impl::first_bits(const Packet& p) const noexcept {
     int bits = keeps_books() || p.track.any() ? fixed::kBooks : 0;
-    if (p.track.variant != 0) bits |= fixed::kVariant;
+    if ((p.track.variant | p.track.still) != 0) bits |= fixed::kVariant;
     if (p.track.event_mask != 0xffff) bits |= fixed::kMasked;
     if (settings.acct) bits |= fixed::kCounts;
     return static_cast<std::uint8_t>(bits);
@@ -452,6 +463,7 @@ void Conntrack::Impl::write_entry(std::uint32_t i, Packet& p, Nanos now,
         s.labels[1] = 0;
         s.event_mask = p.track.event_mask;
         s.variant = p.track.variant;
+        s.still = p.track.still;
         s.helper = p.track.helper;
         s.timestamp = settings.timestamp;
     }
@@ -466,6 +478,32 @@ void Conntrack::Impl::write_entry(std::uint32_t i, Packet& p, Nanos now,
     m.set_deadline(ticks + v.timeout_s * kTicksPerSecond);
     h.meta.store(m.word(), std::memory_order_release);
     p.conn = {i, generation};
+}
+
+void Conntrack::retrack(WorkerId w, Packet& p, Nanos now) noexcept {
+    Impl& d = *impl_;
+    if (!p.conn.valid() || !p.opened) return;
+    const HotLine& h = d.pool.hot(p.conn.index);
+    const SideLines& s = d.pool.side(p.conn.index);
+    const bool had_books = (h.fixed.load(std::memory_order_relaxed) & fixed::kBooks) != 0;
+    const auto labels = had_books ? s.labels : std::array<std::uint64_t, 2>{};
+    d.write_entry(p.conn.index, p, now);
+    if (had_books) d.pool.side(p.conn.index).labels = labels;
+    const Impl::Worker& me = *d.workers[w];
+    if (me.time_scale != Impl::kFullTime) [[unlikely]]
+        d.shorten(me, p.conn.index, to_ticks(now));
+}
+
+bool Conntrack::make_room(WorkerId w, Packet& p, Nanos now) noexcept {
+    Impl& d = *impl_;
+    const Impl::Worker& me = *d.workers[w];
+    if (!p.conn.valid() || p.conn.index != me.spare) return false;
+    const std::uint64_t evicted = me.counters.early_drop.get();
+    return d.allocate_for_spare(w, p, now) && me.counters.early_drop.get() != evicted;
+}
+
+void Conntrack::set_release(Release release) noexcept {
+    impl_->release = release;
 }
 
 /// A packet whose zone counts in one direction only may be the answer to one of another zone.
@@ -563,6 +601,7 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
     h.reply_tag.store(at.t2, std::memory_order_release);
     h.mark.store(p.mark, std::memory_order_release);
     h.out_port.store(p.masqueraded ? p.out_port : kNoPort, std::memory_order_release);
+    h.lease.store(p.lease, std::memory_order_release);
 }
 
 /// What a worker does once an entry of its making is linked.
@@ -613,7 +652,7 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
     Impl& d = *impl_;
     Impl::Worker& me = *d.workers[w];
     if (p.conn.index == me.spare && !d.allocate_for_spare(w, p, now)) [[unlikely]] {
-        d.abandon(w, p);
+        d.abandon(w, p, now);
         static_cast<void>(d.turn_away(me, p));
         // The policy may have been changed since open(), to one that would have spoken then.
         if (p.alive()) p.drop = Drop::CtTableFull;
@@ -664,7 +703,7 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
                 break;
         }
     }
-    abandon(w, p);
+    abandon(w, p, now);
     me.counters.insert_failed.add();
     p.drop = Drop::CtBucketFull;
     return Confirmation::Refused;
@@ -714,20 +753,23 @@ bool Conntrack::Impl::join(WorkerId w, Packet& p, Nanos now) noexcept {
     Packet other = p;
     other.conn = {};
     other.opened = false;
+    other.lease = 0;
     if (!lookup_one(me, other, to_ticks(now))) return false;
     update_one(w, other, now);
     if (!other.conn.valid()) return false;
-    abandon(w, p);
+    abandon(w, p, now);
     p = other;
     me.counters.clash_resolve.add();
     return true;
 }
 
-void Conntrack::abandon(WorkerId w, Packet& p) noexcept {
-    impl_->abandon(w, p);
+void Conntrack::abandon(WorkerId w, Packet& p, Nanos now) noexcept {
+    impl_->abandon(w, p, now);
 }
 
-void Conntrack::Impl::abandon(WorkerId w, Packet& p) noexcept {
+void Conntrack::Impl::abandon(WorkerId w, Packet& p, Nanos now) noexcept {
+    if (wants_back(p.lease)) release.call(release.self, w, p.lease, p.original, p.reply, now);
+    p.lease = 0;
     if (!p.conn.valid() || !p.opened) return;
     HotLine& h = pool.hot(p.conn.index);
     const Meta m{h.meta.load(std::memory_order_relaxed)};
@@ -741,18 +783,30 @@ void Conntrack::Impl::abandon(WorkerId w, Packet& p) noexcept {
 }
 
 bool Conntrack::tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except, Nanos now) noexcept {
+    return lease_on(w, reply, except, now).has_value();
+}
+
+void Conntrack::expect_reply(const Tuple& reply) const noexcept {
+    prefetch_write(&impl_->index.bucket(impl_->index.bucket_of(hash(impl_->key, reply))));
+}
+
+std::optional<std::uint8_t> Conntrack::lease_on(WorkerId w, const Tuple& reply, ConnHandle except,
+                                                Nanos now) noexcept {
     Impl& d = *impl_;
     const std::uint64_t h = hash(d.key, reply);
     const Ticks ticks = to_ticks(now);
     const TupleKey k = TupleKey::of(reply);
     std::uint64_t restarts = 0;
+    std::uint8_t lease = 0;
     const bool taken = d.index.find(d.index.bucket_of(h), d.index.tag_of(h), restarts, [&](Ref r) {
         if (r.index() == except.index) return false;
         Match m;
+        lease = d.pool.hot(r.index()).lease.load(std::memory_order_acquire);
         return d.examine(r.index(), reply, k, ticks, m);
     });
-    if (taken) d.workers[w]->counters.found.add();
-    return taken;
+    if (!taken) return std::nullopt;
+    d.workers[w]->counters.found.add();
+    return lease;
 }
 
 void Conntrack::set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) noexcept {

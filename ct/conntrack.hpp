@@ -19,6 +19,7 @@
 #include "ct/wire/packet.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -132,6 +133,17 @@ struct Inspection;
 struct Judgement;
 struct Prospect;
 
+/// Who is told that a connection which was given something (Packet::lease) has ended, or has come
+/// to nothing. Called by the thread that ended it, once, after the last of its tuples has left the
+/// index: what was given may be given again at once.
+struct Release {
+    void (*call)(void* self, WorkerId w, std::uint8_t lease, const Tuple& original,
+                 const Tuple& reply, Nanos now) noexcept = nullptr;
+    void* self = nullptr;
+    /// Bits of leases that are to be told of now; may change at any time.
+    const std::atomic<std::uint8_t>* wanted = nullptr;
+};
+
 /// Which entries a walk over the table is about.
 enum class Stage : std::uint8_t { Unconfirmed, Linked, Dying };
 
@@ -145,6 +157,9 @@ public:
     ~Conntrack();
     Conntrack(const Conntrack&) = delete;
     Conntrack& operator=(const Conntrack&) = delete;
+
+    /// Who is told from now on. Before the first packet, and, with none, after the last.
+    void set_release(Release release) noexcept;
 
     // ---- Packet path. `w` is the calling worker's own.
 
@@ -181,12 +196,26 @@ public:
     /// here. `p.mark` and `p.out_port` are stored with it.
     [[nodiscard]] Confirmation confirm(WorkerId w, Packet& p, Nanos now) noexcept;
 
-    /// Gives back p's unconfirmed entry, if it has one.
-    void abandon(WorkerId w, Packet& p) noexcept;
+    /// Applies p.track, which has changed, to p's unconfirmed entry: its time-out is that of the
+    /// settings that it names.
+    void retrack(WorkerId w, Packet& p, Nanos now) noexcept;
+
+    /// Makes room for p's unconfirmed entry now, and not only at confirm(). True if it has room and
+    /// somebody was ended for it; p.drop is set if there is none.
+    [[nodiscard]] bool make_room(WorkerId w, Packet& p, Nanos now) noexcept;
+
+    /// Gives back p's unconfirmed entry, if it has one, and its lease.
+    void abandon(WorkerId w, Packet& p, Nanos now) noexcept;
 
     /// True if an entry other than `except` holds `reply` as one of its tuples; counted as `found`.
     [[nodiscard]] bool tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except,
                                    Nanos now) noexcept;
+
+    /// As tuple_taken(), and the lease of the entry that holds it.
+    [[nodiscard]] std::optional<std::uint8_t> lease_on(WorkerId w, const Tuple& reply,
+                                                       ConnHandle except, Nanos now) noexcept;
+    /// Starts to load what tuple_taken() and confirm() will look at.
+    void expect_reply(const Tuple& reply) const noexcept;
 
     /// Sets the mark of p's connection.
     void set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) noexcept;

@@ -242,7 +242,15 @@ struct Conntrack::Impl {
     [[nodiscard]] Confirmation link(WorkerId w, Packet& p, Nanos now) noexcept;
     [[nodiscard]] Attempt try_link(Packet& p, const Places& at, bool mirror, Ticks ticks) noexcept;
     bool join(WorkerId w, Packet& p, Nanos now) noexcept;
-    void abandon(WorkerId w, Packet& p) noexcept;
+    void abandon(WorkerId w, Packet& p, Nanos now) noexcept;
+    /// True if whoever gave `lease` wants to be told of its end.
+    [[nodiscard]] bool wants_back(std::uint8_t lease) const noexcept {
+        return lease != 0 && release.call != nullptr &&
+               (lease & release.wanted->load(std::memory_order_seq_cst)) != 0;
+    }
+    /// Tells who gave the entry something, which the caller is about to free, that it has ended.
+    [[gnu::cold]] void give_back(WorkerId w, std::uint32_t index, std::uint8_t lease,
+                                 Nanos now) const noexcept;
     [[nodiscard]] Places places_of(std::uint64_t original, std::uint64_t reply) const noexcept {
         return {index.bucket_of(original), index.bucket_of(reply), index.tag_of(original),
                 index.tag_of(reply)};
@@ -412,6 +420,7 @@ struct Conntrack::Impl {
     const bool keeps_accounts;           ///< entries are booked: there are limits or reservations
     const bool spares_some;              ///< judge() has something to say
     const bool has_exceptions;           ///< either of them, or adaptive time-outs
+    Release release;                     ///< set before the first packet
     std::mutex control_mutex;            ///< who acts as worker `worker_count`
     std::atomic<int> listeners{0};
 };

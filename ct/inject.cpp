@@ -54,6 +54,7 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
     h.reply_tag.store(at.t2, std::memory_order_release);
     h.mark.store(p.mark, std::memory_order_release);
     h.out_port.store(kNoPort, std::memory_order_release);
+    h.lease.store(0, std::memory_order_release);
     const Meta m = with_status(Meta{h.meta.load(std::memory_order_relaxed)}, status);
     h.meta.store(m.word(), std::memory_order_release);
 
@@ -131,7 +132,7 @@ Injected Conntrack::insert(const Injection& e, Nanos now, std::uint32_t by) {
     p.opened = true;
     const Injected result = d.link_injected(p, e.status, now);
     if (result != Injected::Done) {
-        d.abandon(w, p);
+        d.abandon(w, p, now);
         if (result == Injected::NoRoom) me.counters.insert_failed.add();
         return result;
     }

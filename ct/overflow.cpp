@@ -81,9 +81,18 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
     }
     if (keeps_accounts) [[unlikely]]
         book_out(me, h.index);
+    if (const std::uint8_t lease = hot.lease.load(std::memory_order_acquire); wants_back(lease))
+        give_back(w, h.index, lease, now);
     const Meta freed = Meta::free(static_cast<std::uint16_t>(h.generation + 1));
     hot.meta.store(freed.word(), std::memory_order_release);
     pool.give(w, h.index);
+}
+
+void Conntrack::Impl::give_back(WorkerId w, std::uint32_t i, std::uint8_t lease,
+                                Nanos now) const noexcept {
+    EntryCopy e;
+    if (!read(i, e, [](Meta) { return true; })) return;
+    release.call(release.self, w, lease, e.original, e.reply, now);
 }
 
 bool Conntrack::Impl::end(WorkerId w, ConnHandle h, End why, bool assured_too, Nanos now) noexcept {

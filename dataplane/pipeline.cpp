@@ -135,7 +135,7 @@ void Pipeline::open_new(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipp
             break;
     }
     // Whoever ends here leaves no trace: an entry is in the table only if its packet goes on.
-    if (!bind(w, p, now, skipped)) ct_.abandon(w, p);
+    if (!bind(w, p, now, skipped)) ct_.abandon(w, p, now);
 }
 
 /// From an unconfirmed connection to one in the table. False if the packet was dropped on the way.
@@ -145,6 +145,7 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
     forward_.route(w, p, destination_of(p), now);
     if (!p.alive() || !admit(w, p, now)) return false;
     p.drop = nat_.source(w, p, now);
+    if (p.drop == Drop::NatPortReject) forward_.reject(w, p, p.drop, now);
     if (!p.alive()) return false;
 
     for (int tries = 0; tries < kMappingTries; ++tries) {
@@ -159,7 +160,9 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
             case ct::Conntrack::Confirmation::ReplyTaken:
                 break;
         }
-        if (!nat_.next_mapping(w, p, now)) break;
+        p.drop = nat_.next_mapping(w, p, now);
+        if (p.drop == Drop::NatPortReject) forward_.reject(w, p, p.drop, now);
+        if (!p.alive()) return false;
     }
     p.drop = rules_.has_nat() ? Drop::NatNoPort : Drop::CtClash;
     return false;

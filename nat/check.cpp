@@ -214,6 +214,16 @@ std::string malformed(const Rule& rule) {
     if (rule.hairpin && rule.action != Action::Dnat) return "only dnat can be a hairpin";
     if (rule.hairpin && (rule.match.dst.family == ct::Family::None || rule.match.not_dst))
         return "a hairpin needs the destination that it stands for";
+
+    const Behaviour& b = rule.behaviour;
+    if (!is_source_action(rule.action) && !(b == Behaviour{}))
+        return "only mappings of a source have a behaviour";
+    if (!b.endpoint_independent() && b.filtering != Filtering::AddressAndPortDependent)
+        return "nobody outside can open a connection to an endpoint-dependent mapping";
+    if (!b.endpoint_independent() && b.quarantine_s != 0)
+        return "the ports of endpoint-dependent mappings do not rest";
+    if (b.endpoint_independent() && t.port_base != 0)
+        return "endpoint-independent mappings do not shift ports";
     return {};
 }
 

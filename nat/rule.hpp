@@ -133,6 +133,54 @@ struct Match {
            proto == ct::ipproto::kUdplite || proto == ct::ipproto::kSctp;
 }
 
+/// Whether a source endpoint has one external endpoint for all whom it talks to (RFC 4787 4.1).
+enum class Mapping : std::uint8_t {
+    EndpointDependent,    ///< Linux's: a port is taken towards one remote endpoint at a time
+    EndpointIndependent,  ///< one for all, its own as long as a connection uses it
+};
+
+/// Who outside may open connections to an endpoint-independent mapping (RFC 4787 5).
+enum class Filtering : std::uint8_t {
+    AddressAndPortDependent,  ///< nobody: only answers come in
+    AddressDependent,         ///< addresses that the inside endpoint talks to
+    EndpointIndependent,      ///< everybody
+};
+
+/// Which of a rule's external addresses a source gets (RFC 4787 4.1).
+enum class Pooling : std::uint8_t {
+    Linux,      ///< by source and destination; with `persistent`, by source
+    Paired,     ///< always the same for a source address
+    Arbitrary,  ///< any that has a port left
+};
+
+/// Whose packets refresh the time-out of a mapping (RFC 4787 REQ-6).
+enum class Refresh : std::uint8_t { Both, Outbound, Inbound };
+
+/// What becomes of a connection for which there is no port left.
+enum class NoPort : std::uint8_t {
+    Drop,
+    Icmp,  ///< the sender is told: communication administratively prohibited (RFC 5508 REQ-8)
+};
+
+/// How a source rule's mappings behave; by default as Linux's.
+struct Behaviour {
+    Mapping mapping = Mapping::EndpointDependent;
+    Filtering filtering = Filtering::AddressAndPortDependent;
+    Pooling pooling = Pooling::Linux;
+    Refresh refresh = Refresh::Both;
+    NoPort exhausted = NoPort::Drop;
+    bool parity = false;  ///< an even port is mapped to an even one, an odd to an odd (REQ-4)
+    /// TrackOptions::variant of the connections; 0: as the raw chain has it.
+    std::uint8_t variant = 0;
+    /// Seconds for which a port rests after its mapping ended (RFC 6888 REQ-8).
+    std::uint32_t quarantine_s = 0;
+
+    [[nodiscard]] bool endpoint_independent() const noexcept {
+        return mapping == Mapping::EndpointIndependent;
+    }
+    friend bool operator==(const Behaviour&, const Behaviour&) noexcept = default;
+};
+
 /// Where a nat rule maps to. Without addresses: the port's own (masquerade, redirect).
 struct Target {
     ct::Addr first_addr;
@@ -175,6 +223,7 @@ struct Rule {
     ZoneScope scope = ZoneScope::Both;  ///< of Zone and Track
     ct::TrackOptions track;             ///< of Track, but for the zones; `value` is the zone
     Target target;                      ///< of nat actions
+    Behaviour behaviour;                ///< of snat and masquerade
     /// Of Dnat: packets from other ports than match.in_port, or that would go back to
     /// where they came from, are translated too, their source as if they left by match.in_port
     /// (RFC 4787 REQ-9).

@@ -364,6 +364,23 @@ const Rule* RuleSet::nat_rule(const Compiled* c, ct::WorkerId w,
     return c->action == Action::Accept ? nullptr : &rules_[c->index];
 }
 
+const RuleSet::Compiled* RuleSet::turned(const ct::Packet& p, ct::PortId out_port) const noexcept {
+    PacketView v = wire_view(p);
+    v.out_port = out_port;
+    v.state = ct::CtState::New;
+    return first_match(snat_, v);
+}
+
+const Rule* RuleSet::match_turned(ct::WorkerId w, const ct::Packet& p,
+                                  ct::PortId out_port) const noexcept {
+    return nat_rule(turned(p, out_port), w, p);
+}
+
+const Rule* RuleSet::peek_turned(const ct::Packet& p, ct::PortId out_port) const noexcept {
+    const Compiled* c = turned(p, out_port);
+    return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
+}
+
 const Rule* RuleSet::peek_snat(const ct::Packet& p, ct::PortId out_port) const noexcept {
     PacketView v = forward_view(p);
     v.out_port = out_port;

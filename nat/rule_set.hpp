@@ -109,6 +109,12 @@ public:
     [[nodiscard]] const Rule* match_snat(ct::WorkerId w, const ct::Packet& p) const noexcept {
         return match_snat(w, p, p.out_port);
     }
+    /// The snat or masquerade rule that the packet would have met, had it left by `out_port` with
+    /// the destination that stands on the wire: for one that Sluice turns round (hairpin).
+    [[nodiscard]] const Rule* match_turned(ct::WorkerId w, const ct::Packet& p,
+                                           ct::PortId out_port) const noexcept;
+    /// match_turned() that counts no hit.
+    [[nodiscard]] const Rule* peek_turned(const ct::Packet& p, ct::PortId out_port) const noexcept;
     /// match_snat() that counts no hit.
     [[nodiscard]] const Rule* peek_snat(const ct::Packet& p, ct::PortId out_port) const noexcept;
     [[nodiscard]] const Rule* peek_snat(const ct::Packet& p) const noexcept {
@@ -206,6 +212,7 @@ private:
     void follow(const Rule& rule, RawVerdict& out) const noexcept;
     [[nodiscard]] static const Compiled* first_match(const CompiledChain& chain,
                                                      const PacketView& v) noexcept;
+    [[nodiscard]] const Compiled* turned(const ct::Packet& p, ct::PortId out_port) const noexcept;
     [[nodiscard]] const Rule* nat_rule(const Compiled* c, ct::WorkerId w,
                                        const ct::Packet& p) const noexcept;
     [[nodiscard]] bool is_answer_of_dnat(const PacketView& v) const noexcept;

@@ -2,6 +2,7 @@
 #include "nat/setup.hpp"
 
 #include "ct/wire/headers.hpp"
+#include "nat/wide.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -17,27 +18,6 @@ using PortField = ct::Be16 ct::Tuple::*;
 [[nodiscard]] PortField source_field(std::uint8_t proto) noexcept {
     if (has_ports(proto)) return &ct::Tuple::dport;
     return ct::is_icmp(proto) ? &ct::Tuple::sport : nullptr;  // the identifier
-}
-
-/// An address as an integer of 128 bits.
-struct Wide {
-    std::uint64_t high = 0;
-    std::uint64_t low = 0;
-};
-
-[[nodiscard]] Wide to_wide(const ct::Addr& a, ct::Family family) noexcept {
-    if (family == ct::Family::Ipv4) return {0, a.as_v4().host()};
-    return {ct::load<ct::Be64>(a.bytes.data()).host(),
-            ct::load<ct::Be64>(a.bytes.data() + 8).host()};
-}
-
-[[nodiscard]] ct::Addr to_addr(Wide w, ct::Family family) noexcept {
-    if (family == ct::Family::Ipv4)
-        return ct::Addr::v4(ct::Be32::from_host(static_cast<std::uint32_t>(w.low)));
-    ct::Addr out;
-    ct::store(out.bytes.data(), ct::Be64::from_host(w.high));
-    ct::store(out.bytes.data() + 8, ct::Be64::from_host(w.low));
-    return out;
 }
 
 /// `original` with the network part of the prefix from `first` to `last`.
@@ -60,13 +40,6 @@ struct Wide {
 /// `hash` modulo `span` + 1.
 [[nodiscard]] constexpr std::uint64_t reduce(std::uint64_t hash, std::uint64_t span) noexcept {
     return span == ~std::uint64_t{0} ? hash : hash % (span + 1);
-}
-
-/// Spreads every bit of `x` over the result (the finalizer of Steele, Lea and Flood's SplitMix).
-[[nodiscard]] constexpr std::uint64_t scramble(std::uint64_t x) noexcept {
-    x = (x ^ (x >> 30)) * 0xbf58'476d'1ce4'e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d0'49bb'1331'11ebU;
-    return x ^ (x >> 31);
 }
 
 /// A walk over 0 .. count - 1 that comes to each number once, in an order that `random` decides.
@@ -119,13 +92,30 @@ Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddress
       ports_{std::move(ports)},
       key_{seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed)},
       address_key_{ct::HashKey::from_seed(1)},
+      pools_{pools_of(rules, ports_), quarantine_of(rules)},
       workers_{std::make_unique<Worker[]>(table.workers())},
-      hints_{std::make_unique<Hint[]>(kHints)} {}
+      hints_{std::make_unique<Hint[]>(kHints)} {
+    if (!pools_.any()) return;
+    // One more user than there are workers: control ends connections, too.
+    mappings_ = std::make_unique<Mappings>(
+        table.indices(), table.workers() + 1,
+        seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed + 1));
+    table_.set_release(
+        {[](void* self, ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
+            const ct::Tuple& reply, ct::Nanos now) noexcept {
+             static_cast<Setup*>(self)->give_back(w, lease, original, reply, now);
+         },
+         this, &wanted_});
+}
+
+Setup::~Setup() {
+    if (mappings_ != nullptr) table_.set_release({});
+}
 
 ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     if (p.in_port == ct::kLocalPort) return ct::Drop::None;
     const Rule* rule = rules_.match_dnat(w, p);
-    if (rule == nullptr) return ct::Drop::None;
+    if (rule == nullptr) return pools_.any() ? enter_from_outside(w, p, now) : ct::Drop::None;
     const std::optional<Range> range =
         range_of(*rule, p.original.family, p.in_port, p.original.dst);
     if (!range) return ct::Drop::NatNoAddress;
@@ -145,16 +135,19 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     const std::uint32_t start = shifts ? shifted(port, range->port_base, range->ports) : 0;
     if (!range->random && step_through(w, p, &ct::Tuple::sport, range->ports, start, now))
         return ct::Drop::None;
-    if (!search(w, p, &ct::Tuple::sport, range->ports, now))
+    if (!search(w, p, &ct::Tuple::sport, {.range = range->ports}, now))
         reply.sport = ct::Be16::from_host(static_cast<std::uint16_t>(range->ports.first + start));
     return ct::Drop::None;
 }
 
 ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort) return ct::Drop::None;
-    const std::optional<Hairpin> hairpin = hairpin_of(p);
-    const ct::PortId leaves_by = hairpin ? hairpin->as_from : p.out_port;
-    const Rule* rule = rules_.match_snat(w, p, leaves_by);
+    // Who came in by a mapping, from inside, meets the rules as if he had left.
+    const bool turned = (p.lease & lease::kDestination) != 0 && p.mapping_port != ct::kNoPort;
+    const std::optional<Hairpin> hairpin = turned ? std::nullopt : hairpin_of(p);
+    const ct::PortId leaves_by = turned ? p.mapping_port : hairpin ? hairpin->as_from : p.out_port;
+    const Rule* rule =
+        turned ? rules_.match_turned(w, p, leaves_by) : rules_.match_snat(w, p, leaves_by);
     std::optional<Range> range;
     if (rule != nullptr)
         range = range_of(*rule, p.original.family, leaves_by, p.original.src);
@@ -164,51 +157,80 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
         return ct::Drop::None;
     if (!range) return ct::Drop::NatNoAddress;
     p.masqueraded = rule != nullptr && rule->action == Action::Masquerade;
+    const Behaviour behaviour = rule != nullptr ? rule->behaviour : Behaviour{};
+    track_as(w, p, behaviour, ct::Dir::Original, now);
 
-    ct::Tuple& reply = p.reply;
-    const PortField field = source_field(reply.proto);
-    if (range->port_base != 0 && has_ports(reply.proto)) {
-        reply.dst = pick_address(*range, p.original);
-        const std::uint32_t start = shifted(reply.dport.host(), range->port_base, range->ports);
-        const bool found = step_through(w, p, field, range->ports, start, now) ||
-                           search(w, p, field, range->ports, now);
-        return found ? ct::Drop::None : ct::Drop::NatNoPort;
-    }
-    const bool port_fits =
-        field == nullptr || range->ports.any() || range->ports.contains((reply.*field).host());
-    if (!range->random) {
-        if (port_fits && range->contains(reply.dst) && is_free(w, p, now)) return ct::Drop::None;
-        if (field != nullptr && take_hint(w, p, field, *range, now)) return ct::Drop::None;
-    }
-    reply.dst = pick_address(*range, p.original);
-    if (port_fits && (!range->random || field == nullptr) && is_free(w, p, now)) {
-        // With one address for the source, another destination finds the same mapping unaided.
-        const bool always_same = range->first == range->last || range->persistent;
-        if (!always_same && field != nullptr) leave_hint(p, field);
-        return ct::Drop::None;
-    }
-    if (field == nullptr) return ct::Drop::NatNoPort;
-    const PortRange ports =
-        range->ports.any() ? port_class(reply.proto, p.original.sport.host()) : range->ports;
-    if (!search(w, p, field, ports, now)) return ct::Drop::NatNoPort;
-    if (!range->random) leave_hint(p, field);
-    return ct::Drop::None;
+    const PortField field = source_field(p.reply.proto);
+    const auto map = [&]() noexcept {
+        return behaviour.endpoint_independent() && field != nullptr
+                   ? map_independently(w, p, *rule, *range, field, now)
+                   : map_dependently(w, p, behaviour, *range, field, now);
+    };
+    ct::Drop drop = map();
+    // Who has to go for this connection in a full table may have the port that it needs.
+    if (drop == ct::Drop::NatNoPort && table_.make_room(w, p, now)) drop = map();
+    if (!p.alive()) return p.drop;
+    const bool tell = drop == ct::Drop::NatNoPort && behaviour.exhausted == NoPort::Icmp;
+    return tell ? ct::Drop::NatPortReject : drop;
 }
 
-bool Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
-    if (!rules_.has_nat()) return false;
+ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& behaviour,
+                                const Range& range, PortField field, ct::Nanos now) noexcept {
+    ct::Tuple& reply = p.reply;
+    const std::uint16_t port = p.original.sport.host();
+    const Wanted wanted{range.ports.any() ? port_class(reply.proto, port) : range.ports,
+                        behaviour.parity ? port % 2 : -1};
+    if (range.port_base != 0 && has_ports(reply.proto)) {
+        reply.dst = pick_address(range, p.original);
+        const std::uint32_t start = shifted(port, range.port_base, range.ports);
+        const bool found =
+            step_through(w, p, field, range.ports, start, now) || search(w, p, field, wanted, now);
+        return found ? ct::Drop::None : ct::Drop::NatNoPort;
+    }
+    const bool port_fits = field == nullptr || range.ports.any() || range.ports.contains(port);
+    if (!range.random) {
+        if (port_fits && range.contains(reply.dst) && suits(w, p, field, now))
+            return ct::Drop::None;
+        if (field != nullptr && take_hint(w, p, field, range, now)) return ct::Drop::None;
+    }
+    const std::uint64_t addresses =
+        behaviour.pooling == Pooling::Arbitrary ? addresses_of(range, reply.family) : 1;
+    for (std::uint64_t n = 0; n < addresses; ++n) {
+        reply.dst = pick_address(range, p.original, n);
+        if (field != nullptr) reply.*field = p.original.sport;
+        if (port_fits && (!range.random || field == nullptr) && suits(w, p, field, now)) {
+            // With one address for the source, another destination finds the same mapping unaided.
+            const bool always_same = range.first == range.last || range.persistent;
+            if (!always_same && field != nullptr) leave_hint(p, field);
+            return ct::Drop::None;
+        }
+        if (field == nullptr || !search(w, p, field, wanted, now)) continue;
+        if (!range.random) leave_hint(p, field);
+        return ct::Drop::None;
+    }
+    return ct::Drop::NatNoPort;
+}
+
+ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    if (!rules_.has_nat()) return ct::Drop::CtClash;
     const PortField field = source_field(p.reply.proto);
-    if (field == nullptr) return false;
+    // A mapping is the same towards everybody: there is no other.
+    if (field == nullptr || (p.lease & lease::kSource) != 0) return ct::Drop::NatNoPort;
+    unshare(w, p, now);
     const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
     const std::optional<Hairpin> hairpin = leaves ? hairpin_of(p) : std::nullopt;
     const Rule* rule =
         leaves ? rules_.peek_snat(p, hairpin ? hairpin->as_from : p.out_port) : nullptr;
     const bool has_range = rule != nullptr && !rule->target.ports.any();
-    const PortRange ports =
-        has_range ? rule->target.ports : port_class(p.reply.proto, p.original.sport.host());
-    if (!search(w, p, field, ports, now)) return false;
+    const std::uint16_t port = p.original.sport.host();
+    const Wanted wanted{has_range ? rule->target.ports : port_class(p.reply.proto, port),
+                        rule != nullptr && rule->behaviour.parity ? port % 2 : -1};
+    if (!search(w, p, field, wanted, now))
+        return rule != nullptr && rule->behaviour.exhausted == NoPort::Icmp
+                   ? ct::Drop::NatPortReject
+                   : ct::Drop::NatNoPort;
     if (rule != nullptr && !rule->target.random) leave_hint(p, field);
-    return true;
+    return ct::Drop::None;
 }
 
 ct::Drop Setup::follow(ct::WorkerId w, ct::Packet& p, const Master& master,
@@ -220,11 +242,11 @@ ct::Drop Setup::follow(ct::WorkerId w, ct::Packet& p, const Master& master,
     reply.src = announcer.src;
     if (has_ports(reply.proto)) reply.sport = master.announced_port;
     reply.dst = announcer.dst;
-    if (is_free(w, p, now)) return ct::Drop::None;
     const PortField field = source_field(reply.proto);
+    if (suits(w, p, field, now)) return ct::Drop::None;
     if (field == nullptr) return ct::Drop::NatNoPort;
     const PortRange ports = port_class(reply.proto, p.original.sport.host());
-    return search(w, p, field, ports, now) ? ct::Drop::None : ct::Drop::NatNoPort;
+    return search(w, p, field, {.range = ports}, now) ? ct::Drop::None : ct::Drop::NatNoPort;
 }
 
 std::optional<Setup::Hairpin> Setup::hairpin_of(const ct::Packet& p) const noexcept {
@@ -245,7 +267,8 @@ bool Setup::step_through(ct::WorkerId w, ct::Packet& p, PortField field, PortRan
         const auto port = static_cast<std::uint16_t>(ports.first + (start + i) % count);
         p.reply.*field = ct::Be16::from_host(port);
         // A single port is not asked for: confirm() finds out.
-        if (count == 1 || is_free(w, p, now)) return true;
+        if (count == 1 && !pools_.any()) return true;
+        if (suits(w, p, field, now)) return true;
     }
     return false;
 }
@@ -253,7 +276,10 @@ bool Setup::step_through(ct::WorkerId w, ct::Packet& p, PortField field, PortRan
 std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family, ct::PortId own,
                                             const ct::Addr& original) const noexcept {
     const Target& t = rule.target;
-    Range r{t.first_addr, t.last_addr, t.ports, t.random, t.persistent, t.port_base};
+    const bool paired =
+        rule.behaviour.pooling == Pooling::Paired ||
+        (rule.behaviour.pooling == Pooling::Linux && rule.behaviour.endpoint_independent());
+    Range r{t.first_addr, t.last_addr, t.ports, t.random, t.persistent || paired, t.port_base};
     if (t.netmap) r.first = r.last = in_prefix(original, t.first_addr, t.last_addr);
     if (rule.action == Action::Snat || rule.action == Action::Dnat) return r;
     if (own >= ports_.size()) return std::nullopt;
@@ -264,7 +290,14 @@ std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family,
     return r;
 }
 
-ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original) const noexcept {
+std::uint64_t Setup::addresses_of(const Range& r, ct::Family family) noexcept {
+    const Wide span = Wide::of(r.last, family) - Wide::of(r.first, family);
+    return span.high != 0 ? kMaxAddressesTried : std::min(span.low, kMaxAddressesTried - 1) + 1;
+}
+
+/// The address of a source, and the `nth` after it where there are several to be tried.
+ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
+                             std::uint64_t nth) const noexcept {
     if (r.first == r.last) return r.first;
     ct::Tuple key;
     key.family = original.family;
@@ -272,15 +305,15 @@ ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original) const no
     if (!r.persistent) key.dst = original.dst;
     const std::uint64_t hash = ct::hash(address_key_, key);
 
-    const Wide first = to_wide(r.first, original.family);
-    const Wide last = to_wide(r.last, original.family);
-    Wide span{last.high - first.high, last.low - first.low};
-    if (last.low < first.low) --span.high;
+    const Wide first = Wide::of(r.first, original.family);
+    const Wide span = Wide::of(r.last, original.family) - first;
     Wide offset{reduce(scramble(hash), span.high), hash};
     if (offset.high == span.high) offset.low = reduce(hash, span.low);
-    Wide out{first.high + offset.high, first.low + offset.low};
-    if (out.low < first.low) ++out.high;
-    return to_addr(out, original.family);
+    if (nth != 0) {
+        offset = offset + Wide{0, nth};
+        if (offset > span) offset = offset - span - Wide{0, 1};
+    }
+    return (first + offset).addr(original.family);
 }
 
 bool Setup::is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept {
@@ -311,7 +344,7 @@ bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Rang
         ct::Be16::from_raw(static_cast<std::uint16_t>(hint.port.load(std::memory_order_relaxed)));
     const bool in_range =
         r.contains(p.reply.dst) && (r.ports.any() || r.ports.contains((p.reply.*field).host()));
-    if (in_range && is_free(w, p, now)) return true;
+    if (in_range && suits(w, p, field, now)) return true;
     p.reply = before;
     return false;
 }
@@ -340,16 +373,21 @@ void Setup::grow_allowance(Worker& own, ct::Nanos now) noexcept {
     own.allowance_at += grown * kAllowancePerProbe;
 }
 
-bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, PortRange ports,
+bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted& wanted,
                    ct::Nanos now) noexcept {
     Worker& own = workers_[w];
-    const std::uint32_t count = ports.count();
+    // With a parity, every second port, from the first that has it.
+    const PortRange ports = wanted.range;
+    const unsigned step = wanted.parity < 0 ? 1 : 2;
+    const unsigned skip = wanted.parity >= 0 && ports.first % 2 != wanted.parity ? 1 : 0;
+    const std::uint32_t count = (ports.count() - skip + step - 1) / step;
+    if (count == 0) return false;
     Walk walk{count, draw(own, p.original)};
     const auto find_within = [&](std::uint32_t probes) noexcept {
         for (std::uint32_t i = 0; i < probes; ++i) {
-            const auto port = static_cast<std::uint16_t>(ports.first + walk.next());
+            const auto port = static_cast<std::uint16_t>(ports.first + skip + walk.next() * step);
             p.reply.*field = ct::Be16::from_host(port);
-            if (is_free(w, p, now)) return i + 1;
+            if (suits(w, p, field, now)) return i + 1;
         }
         return 0U;
     };

@@ -43,6 +43,15 @@
 // and with the allowance spent, by many exhausted remotes in turn, a range counts as exhausted
 // after kQuickProbes.
 //
+// Endpoint-independent mappings (setup_independent.cpp). Where a rule asks for them, a source
+// endpoint has one external endpoint for all whom it talks to (mappings.hpp), and that has its port
+// alone (ports.hpp). The connection holds a lease on the mapping; conntrack says when it ends,
+// however it ends (ct::Release), and the mapping goes with its last. A packet that opens a
+// connection to a mapping's external endpoint is taken to the inside endpoint if the rule's
+// filtering lets its sender in; if it comes from inside, its source is translated as well, as if it
+// had been outside (hairpin, RFC 4787 REQ-9), and it is let in, being a neighbour's. Endpoint-
+// dependent mappings to the same addresses keep off the ports of the others, and those off theirs.
+//
 // Threads. Everything a worker writes is its own, but for the hints of step 2. Those are shared and
 // only advice: a hint is used if it lies in the target and its tuple is free, so a stale hint, or
 // one of which half was overwritten while it was read, leads to another valid mapping, no worse.
@@ -52,6 +61,8 @@
 #include "ct/base/time.hpp"
 #include "ct/conntrack.hpp"
 #include "ct/table/hash.hpp"
+#include "nat/mappings.hpp"
+#include "nat/ports.hpp"
 #include "nat/rule_set.hpp"
 
 #include <array>
@@ -85,6 +96,15 @@ struct Master {
     ct::Be16 announced_port;          ///< as the announcing endpoint itself calls it
 };
 
+/// Bits of ct::Packet::lease: what a connection holds until it ends.
+namespace lease {
+inline constexpr std::uint8_t kSource = 1U << 0;       ///< the mapping of its source
+inline constexpr std::uint8_t kDestination = 1U << 1;  ///< the mapping that it came in by
+inline constexpr std::uint8_t kShare = 1U << 2;        ///< a port that is not to become a mapping's
+inline constexpr std::uint8_t kPermit = 1U << 3;       ///< lets its remote address in
+inline constexpr std::uint8_t kPermitIn = 1U << 4;     ///< the same, with kDestination
+}  // namespace lease
+
 class Setup {
 public:
     /// Candidates tried before the worker asks whether it knows the range to be exhausted.
@@ -99,10 +119,16 @@ public:
     /// ... up to this many probes: what giving away the last 500 of 64,512 ports takes.
     static constexpr std::uint32_t kMaxAllowance = 8 * 65'536;
 
+    /// Addresses of a range that are tried where any of them will do.
+    static constexpr std::uint64_t kMaxAddressesTried = 4096;
+
     /// `ports` is indexed by PortId. `rules` and `table` outlive this. `seed` 0 draws a random key;
     /// anything else is for reproducible tests.
     Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddresses> ports,
           std::uint64_t seed = 0);
+    ~Setup();
+    Setup(const Setup&) = delete;
+    Setup& operator=(const Setup&) = delete;
 
     /// Before routing: applies dnat or redirect to p.reply.src and p.reply.sport. `p` is the packet
     /// that opened an unconfirmed connection. Packets that Sluice made are not redirected.
@@ -114,9 +140,13 @@ public:
     [[nodiscard]] ct::Drop source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
 
     /// After confirm() said ReplyTaken: puts another free mapping in p.reply, with the same
-    /// address. False if there is none: the packet is to be dropped for NatNoPort, or, without NAT
-    /// rules, for CtClash.
-    [[nodiscard]] bool next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    /// address. None, or what the packet is to be dropped for, as there is none.
+    [[nodiscard]] ct::Drop next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+
+    /// The endpoint-independent mappings, and the ports of the addresses that they may have; null
+    /// if no rule makes any.
+    [[nodiscard]] Mappings* mappings() const noexcept { return mappings_.get(); }
+    [[nodiscard]] const Ports& ports() const noexcept { return pools_; }
 
     /// In the place of destination() and source(), for a connection that another one announced:
     /// whatever the rules say, it is translated as its master is (Linux's nat-follow-master). It
@@ -159,6 +189,36 @@ private:
     };
     static constexpr std::size_t kHints = 16'384;  // half a megabyte: stays in a second-level cache
 
+    // ---- setup_independent.cpp
+    [[nodiscard]] static std::vector<AddressRange> pools_of(
+        const RuleSet& rules, const std::vector<PortAddresses>& ports);
+    [[nodiscard]] static std::uint32_t quarantine_of(const RuleSet& rules) noexcept;
+    [[nodiscard]] ct::Drop enter_from_outside(ct::WorkerId w, ct::Packet& p,
+                                              ct::Nanos now) noexcept;
+    [[nodiscard]] bool lets_in(const Mappings::Mapping& m, const ct::Addr& remote) const noexcept;
+    [[nodiscard]] ct::Drop map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rule,
+                                             const Range& range, ct::Be16 ct::Tuple::*field,
+                                             ct::Nanos now) noexcept;
+    [[nodiscard]] bool choose_external(ct::WorkerId w, const ct::Packet& p, const Rule& rule,
+                                       const Range& range, Endpoint& external,
+                                       ct::Nanos now) noexcept;
+    [[nodiscard]] bool share(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                             ct::Nanos now) noexcept;
+    void give_back(ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
+                   const ct::Tuple& reply, ct::Nanos now) noexcept;
+    void unshare(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    void track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
+                  ct::Nanos now) const noexcept;
+
+    // ---- setup.cpp
+    [[nodiscard]] ct::Drop map_dependently(ct::WorkerId w, ct::Packet& p,
+                                           const Behaviour& behaviour, const Range& range,
+                                           ct::Be16 ct::Tuple::*field, ct::Nanos now) noexcept;
+    /// True if p.reply is free with the port in `field` and, if that is a source's, may be had.
+    [[nodiscard]] bool suits(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                             ct::Nanos now) noexcept {
+        return is_free(w, p, now) && (!pools_.any() || share(w, p, field, now));
+    }
     /// Where `rule` maps `original` to, an address of the packet; `own`: the port whose address
     /// masquerade and redirect take.
     [[nodiscard]] std::optional<Range> range_of(const Rule& rule, ct::Family family, ct::PortId own,
@@ -173,7 +233,9 @@ private:
     /// The first free port of the range in order, beginning `start` behind its first, but not far.
     [[nodiscard]] bool step_through(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                                     PortRange ports, std::uint32_t start, ct::Nanos now) noexcept;
-    [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original) const noexcept;
+    [[nodiscard]] static std::uint64_t addresses_of(const Range& r, ct::Family family) noexcept;
+    [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original,
+                                        std::uint64_t nth = 0) const noexcept;
     [[nodiscard]] bool is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept;
     [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                                  const Range& r, ct::Nanos now) noexcept;
@@ -183,7 +245,7 @@ private:
     }
     [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept;
     [[nodiscard]] bool search(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
-                              PortRange ports, ct::Nanos now) noexcept;
+                              const Wanted& wanted, ct::Nanos now) noexcept;
     [[nodiscard]] std::uint64_t draw(Worker& own, const ct::Tuple& original) const noexcept;
 
     static void grow_allowance(Worker& own, ct::Nanos now) noexcept;
@@ -193,6 +255,9 @@ private:
     std::vector<PortAddresses> ports_;
     ct::HashKey key_;          ///< secret
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
+    Ports pools_;              ///< of the addresses that endpoint-independent mappings may have
+    std::unique_ptr<Mappings> mappings_;      ///< if there may be any
+    std::atomic<std::uint8_t> wanted_{0xff};  ///< leases whose ends matter now
     std::unique_ptr<Worker[]> workers_;
     std::unique_ptr<Hint[]> hints_;
     /// True once a hint was left; until then nobody looks. Any worker.

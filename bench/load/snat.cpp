@@ -39,11 +39,11 @@ bool Snat::bind(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
             case ct::Conntrack::Confirmation::Refused:
                 return false;
             case ct::Conntrack::Confirmation::ReplyTaken:
-                if (!setup_.next_mapping(w, p, now)) p.drop = ct::Drop::NatNoPort;
+                p.drop = setup_.next_mapping(w, p, now);
                 break;
         }
     }
-    table_.abandon(w, p);
+    table_.abandon(w, p, now);
     return false;
 }
 

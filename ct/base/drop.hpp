@@ -54,6 +54,8 @@ enum class Drop : std::uint8_t {
     CtClash,
     // NAT: nat/
     NatNoPort,
+    NatPortReject,
+    NatFiltered,
     NatNoAddress,
     NatInvalid,
     NatUntracked,
@@ -121,6 +123,8 @@ inline constexpr std::array kDrops{
     DropInfo{Drop::CtBucketFull,         "ct_bucket_full",        "every slot of the hash bucket's chain holds an assured entry"},
     DropInfo{Drop::CtClash,              "ct_clash",              "another packet took the same tuple in the meantime"},
     DropInfo{Drop::NatNoPort,            "nat_no_port",           "every port of the mapping's range is in use"},
+    DropInfo{Drop::NatPortReject,        "nat_port_reject",       "every port of the mapping's range is in use and the rule says exhausted = icmp"},
+    DropInfo{Drop::NatFiltered,          "nat_filtered",          "the mapping's filtering lets nobody in from this address"},
     DropInfo{Drop::NatNoAddress,         "nat_no_address",        "the port to masquerade or redirect to has no address of the family"},
     DropInfo{Drop::NatInvalid,           "nat_invalid",           "an invalid packet that may not leave untranslated"},
     DropInfo{Drop::NatUntracked,         "nat_untracked",         "no room to track a packet that may not leave untranslated"},

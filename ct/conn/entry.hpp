@@ -148,7 +148,7 @@ namespace fixed {
 inline constexpr std::uint8_t kExpected = status::kExpected;
 inline constexpr std::uint8_t kMirror = 1U << 1;  ///< the reply is the original's mirror image
 inline constexpr std::uint8_t kBooks = 1U << 2;   ///< the second of the side lines is in use
-/// SideLines::variant is not 0: the settings are not those of most connections.
+/// SideLines::variant or still is not 0: the settings are not those of most connections.
 inline constexpr std::uint8_t kVariant = 1U << 3;
 inline constexpr std::uint8_t kSrcNat = status::kSrcNat;
 inline constexpr std::uint8_t kDstNat = status::kDstNat;
@@ -176,6 +176,7 @@ struct alignas(kCacheLine) HotLine {
     std::atomic<std::uint32_t> born{0};      ///< Ticks when it was made
     std::atomic<std::uint16_t> out_port{0};  ///< port it left by (masquerade)
     std::atomic<std::uint8_t> fixed{0};
+    std::atomic<std::uint8_t> lease{0};  ///< Packet::lease of the packet that opened it
 };
 static_assert(sizeof(HotLine) == kCacheLine);
 
@@ -235,6 +236,7 @@ struct alignas(kCacheLine) SideLines {
     std::uint16_t event_mask = 0xffff;  ///< causes (ct/events.hpp) of which events are made
     std::uint8_t variant = 0;           ///< TrackOptions::variant
     std::uint8_t helper = 0;            ///< number of the helper's name (conn/helpers.hpp); 0: none
+    std::uint8_t still = 0;             ///< TrackOptions::still
     bool timestamp = false;             ///< start_ns is to be shown
 
     [[nodiscard]] const std::uint64_t* books() const noexcept { return packets.data(); }

@@ -46,14 +46,16 @@ inline constexpr std::uint8_t kUrg = 0x20;
 struct TrackOptions {
     /// Zone of the reply tuple where it differs from that of the original, which is tuple.zone.
     std::uint16_t reply_zone = 0;
-    bool split_zone = false;            ///< reply_zone counts
-    std::uint8_t variant = 0;           ///< of the settings: 2 * time-out policy + liberal
-    std::uint8_t helper = 0;            ///< number of its name (ct/conn/helpers.hpp); 0: none
+    bool split_zone = false;   ///< reply_zone counts
+    std::uint8_t variant = 0;  ///< of the settings: 2 * time-out policy + liberal
+    std::uint8_t helper = 0;   ///< number of its name (ct/conn/helpers.hpp); 0: none
+    /// Bit index_of(Dir): packets of that direction do not refresh the time-out.
+    std::uint8_t still = 0;
     std::uint16_t event_mask = 0xffff;  ///< causes (ct/events.hpp) of which events are made
 
     /// True if something is to be written down with the entry.
     [[nodiscard]] constexpr bool any() const noexcept {
-        return variant != 0 || helper != 0 || event_mask != 0xffff;
+        return variant != 0 || still != 0 || helper != 0 || event_mask != 0xffff;
     }
 };
 
@@ -119,6 +121,12 @@ struct Packet {
     /// Between two hosts of one inside prefix, by the outside one: number of the pair
     /// (nat/nptv6.hpp) plus one; 0: is not.
     std::uint8_t turned_round = 0;
+    /// What NAT gave the connection and takes back when it ends (ct::Release); 0: nothing. The
+    /// entry's once it is linked.
+    std::uint8_t lease = 0;
+    /// Port by which the mapping that is the packet's destination reaches the outside; valid where
+    /// `lease` says that it has such a destination (nat/setup.hpp).
+    PortId mapping_port = kNoPort;
 
     // ---- Set by forwarding.
     PortId out_port = kNoPort;
@@ -144,6 +152,7 @@ struct Packet {
         absent = false;
         mark = 0;
         masqueraded = false;
+        lease = 0;
         out_port = kNoPort;
         next_hop = 0;
     }

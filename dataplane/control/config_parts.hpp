@@ -29,6 +29,12 @@ void read_neighbours(Section& root, Config& config);
 
 /// The keys of [[rule]] that go with actions track, zone and those that mark.
 void read_track_options(Section& section, const Config& config, nat::Rule& rule);
+/// The keys of [[rule]] that say how its mappings behave; needs the time-out policies.
+void read_behaviour(Section& section, const Config& config, nat::Rule& rule);
+/// Reports what of them contradicts the rule or one another.
+void check_behaviour(Section& section, const nat::Rule& rule);
+/// TrackOptions::variant of `timers = "rfc"`: the policy behind those that have names.
+[[nodiscard]] std::uint8_t rfc_timers_variant(const Config& config);
 /// The keys of [[rule]] that ask for something of the connection, or for the packet's mark.
 void read_conn_match(Section& section, nat::ConnMatch& out);
 

@@ -289,6 +289,7 @@ void read_common(Section& section, const Config& config, nat::Rule& rule) {
     read_conn_match(section, rule.match.conn);
     read_target(section, rule.target);
     section.flag("hairpin", rule.hairpin);
+    read_behaviour(section, config, rule);
 }
 
 /// True if the conditions and the target can be of one family.

@@ -8,6 +8,7 @@
 #include "dataplane/control/notation.hpp"
 #include "dataplane/control/sysctl.hpp"
 #include "dataplane/control/units.hpp"
+#include "nat/timers.hpp"
 
 #include <fmt/format.h>
 
@@ -217,6 +218,10 @@ void read_conn_match(Section& section, nat::ConnMatch& out) {
 ct::Features features_of(const Config& config) {
     ct::Features out;
     for (const TimeoutPolicy& p : config.policies) out.policies.push_back(p.timeouts);
+    const std::uint8_t rfc = rfc_timers_variant(config);
+    if (std::any_of(config.rules.begin(), config.rules.end(),
+                    [rfc](const nat::Rule& r) { return r.behaviour.variant == rfc; }))
+        out.policies.push_back(nat::rfc_timeouts(config.conntrack.timeouts));
     out.labels = config.labels ||
                  std::any_of(config.rules.begin(), config.rules.end(), [](const nat::Rule& r) {
                      return r.action == Action::Label || r.match.conn.label >= 0;

@@ -338,6 +338,7 @@ void check_rule(Section& section, const Config& config, const nat::Rule& rule) {
     check_conditions(section, rule.match);
     check_value(section, rule);
     check_target(section, rule);
+    check_behaviour(section, rule);
     check_own_address(section, config, rule, family);
 }
 

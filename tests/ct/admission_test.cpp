@@ -226,7 +226,7 @@ TEST(PerSource, LetsGoOfWhatExpiredAndOfWhatWasAbandoned) {
     Packet p = syn(flow(50));
     t.ct.lookup(0, {&p, 1}, t.now);
     ASSERT_EQ(t.ct.open(0, p, t.now), Conntrack::Opening::Opened);
-    t.ct.abandon(0, p);
+    t.ct.abandon(0, p, t.now);
     EXPECT_EQ(t.open(flow(51)), Drop::None);
     EXPECT_EQ(t.open(flow(52)), Drop::CtSourceEntries);
 

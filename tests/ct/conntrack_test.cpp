@@ -146,7 +146,7 @@ TEST(Conntrack, AbandonedEntryLeavesNoTrace) {
     ASSERT_EQ(ct.open(0, p, kStart), Conntrack::Opening::Opened);
     EXPECT_FALSE(ct.find(flow(1), kStart));
 
-    ct.abandon(0, p);
+    ct.abandon(0, p, kStart);
 
     EXPECT_EQ(ct.count(), 0U);
     EXPECT_EQ(ct.check_invariants(), "");

@@ -21,7 +21,7 @@ TEST(Room, IsMadeOnlyForWhatTheRulesLetPass) {
             t.ct.lookup(0, {&p, 1}, t.now);
             ASSERT_EQ(t.ct.open(0, p, t.now), Conntrack::Opening::Opened);
             EXPECT_EQ(t.ct.count(), 10U) << "not one of those that count";
-            t.ct.abandon(0, p);
+            t.ct.abandon(0, p, t.now);
         }
 
         for (std::uint32_t n = 0; n < 10; ++n) EXPECT_TRUE(t.has(flow(n))) << n;

@@ -89,7 +89,7 @@ inline bool track(Conntrack& ct, WorkerId w, Packet& p, Nanos now) {
     if (ct.open(w, p, now) != Conntrack::Opening::Opened) return p.alive();
     switch (ct.confirm(w, p, now)) {
         case Conntrack::Confirmation::ReplyTaken:
-            ct.abandon(w, p);
+            ct.abandon(w, p, now);
             p.drop = Drop::CtClash;
             return false;
         case Conntrack::Confirmation::Refused:

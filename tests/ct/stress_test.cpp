@@ -43,7 +43,7 @@ struct Storm {
             const auto c = ct.confirm(w, p, t);
             if (c != Conntrack::Confirmation::ReplyTaken) return;
         }
-        ct.abandon(w, p);
+        ct.abandon(w, p, t);
     }
 
     void burst(WorkerId w, std::mt19937& rng) {

@@ -554,7 +554,7 @@ TEST(FollowMaster, WithoutPortsATakenTupleIsARefusal) {
         test::receive(between(kRemote, "203.0.113.9").gre(0x0800).payload("x"), kWan);
 
     EXPECT_EQ(follow(box, tunnel.packet, master), ct::Drop::NatNoPort);
-    box.table().abandon(0, tunnel.packet);
+    box.table().abandon(0, tunnel.packet, box.now);
 }
 
 }  // namespace

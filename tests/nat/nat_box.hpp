@@ -106,9 +106,9 @@ struct Outcome {
 class NatBox {
 public:
     explicit NatBox(std::vector<nat::Rule> rules, std::uint32_t max = 4096,
-                    nat::Action policy = nat::Action::Accept)
+                    nat::Action policy = nat::Action::Accept, const ct::Features& features = {})
         : rules_{std::move(rules), 2, policy},
-          table_{settings(max), 2, 1},
+          table_{settings(max), 2, 1, features},
           setup_{rules_, table_, port_addresses(), 1} {}
 
     /// Sends a frame in by `in_port` through the box, one hop.
@@ -182,10 +182,9 @@ private:
         }
         for (int tries = 0; p.alive() && tries < 4; ++tries) {
             if (table_.confirm(worker_, p, now) != ct::Conntrack::Confirmation::ReplyTaken) return;
-            if (!setup_.next_mapping(worker_, p, now))
-                p.drop = rules_.has_nat() ? ct::Drop::NatNoPort : ct::Drop::CtClash;
+            p.drop = setup_.next_mapping(worker_, p, now);
         }
-        if (!p.alive()) table_.abandon(worker_, p);
+        if (!p.alive()) table_.abandon(worker_, p, now);
     }
 
     void apply_filter(ct::Packet& p) {

@@ -328,7 +328,7 @@ TEST(NatSetup, MasqueradeRefusesWhereThePortHasNoAddressOfTheFamily) {
     EXPECT_EQ(setup.source(0, p, 1), ct::Drop::NatNoAddress);
     p.out_port = 7;  // a port that the list does not have
     EXPECT_EQ(nat::Setup(nat::RuleSet{{}, 1}, table, {}, 1).source(0, p, 1), ct::Drop::None);
-    table.abandon(0, p);
+    table.abandon(0, p, 1);
 }
 
 TEST(PortAddresses, PreferAGlobalIpv6Address) {
@@ -566,7 +566,7 @@ TEST(NatSetup, WithoutRulesThereIsNoOtherMapping) {
     ct::Packet p;
     p.original.proto = p.reply.proto = ct::ipproto::kUdp;
 
-    EXPECT_FALSE(box.setup().next_mapping(0, p, box.now));
+    EXPECT_EQ(box.setup().next_mapping(0, p, box.now), ct::Drop::CtClash);
 }
 
 // ---- Another worker was faster.

@@ -36,9 +36,9 @@ std::uint16_t open_connection(ct::WorkerId w, ct::Conntrack& table, nat::Setup& 
         const ct::Conntrack::Confirmation c = table.confirm(w, p, now);
         if (c == ct::Conntrack::Confirmation::Linked) return p.reply.dport.host();
         EXPECT_EQ(c, ct::Conntrack::Confirmation::ReplyTaken);
-        chosen = setup.next_mapping(w, p, now);
+        chosen = setup.next_mapping(w, p, now) == ct::Drop::None;
     }
-    table.abandon(w, p);
+    table.abandon(w, p, now);
     return 0;
 }
 

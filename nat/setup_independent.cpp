@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Setup where rules ask for endpoint-independent mappings: how a connection gets one, how somebody
+// outside comes in by one, and how it is given back.
+#include "nat/setup.hpp"
+#include "nat/wide.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace nat {
+namespace {
+
+using PortField = ct::Be16 ct::Tuple::*;
+
+[[nodiscard]] Endpoint source_of(const ct::Tuple& t) noexcept {
+    return {t.src, t.sport, t.zone, t.proto, t.family};
+}
+
+/// The destination endpoint; of an answer to an ICMP query, its identifier.
+[[nodiscard]] Endpoint external_of(const ct::Addr& addr, const ct::Tuple& t) noexcept {
+    return {addr, ct::is_icmp(t.proto) ? t.sport : t.dport, 0, t.proto, t.family};
+}
+
+/// Whom the holder of the connection's source mapping talks to, as seen from outside.
+[[nodiscard]] const ct::Addr& remote_of(std::uint8_t lease, const ct::Tuple& original,
+                                        const ct::Tuple& reply) noexcept {
+    return (lease & lease::kDestination) != 0 ? original.dst : reply.src;
+}
+
+}  // namespace
+
+std::vector<AddressRange> Setup::pools_of(const RuleSet& rules,
+                                          const std::vector<PortAddresses>& ports) {
+    std::vector<AddressRange> out;
+    const auto add_port = [&](const PortAddresses& a) {
+        if (a.ipv4) out.push_back({ct::Family::Ipv4, *a.ipv4, *a.ipv4});
+        if (a.ipv6) out.push_back({ct::Family::Ipv6, *a.ipv6, *a.ipv6});
+    };
+    for (const Rule& rule : rules.rules()) {
+        if (!rule.behaviour.endpoint_independent()) continue;
+        const Target& t = rule.target;
+        if (rule.action == Action::Snat) out.push_back({t.family, t.first_addr, t.last_addr});
+        if (rule.action != Action::Masquerade) continue;
+        const ct::PortId port = rule.match.out_port;
+        if (port < ports.size())
+            add_port(ports[port]);
+        else if (port == ct::kNoPort)
+            std::for_each(ports.begin(), ports.end(), add_port);
+    }
+    return out;
+}
+
+/// The longest of all rules: a space has one clock.
+std::uint32_t Setup::quarantine_of(const RuleSet& rules) noexcept {
+    std::uint32_t longest = 0;
+    for (const Rule& rule : rules.rules()) longest = std::max(longest, rule.behaviour.quarantine_s);
+    return longest;
+}
+
+bool Setup::lets_in(const Mappings::Mapping& m, const ct::Addr& remote) const noexcept {
+    switch (rules_.rules()[m.rule].behaviour.filtering) {
+        case Filtering::AddressAndPortDependent:
+            return false;
+        case Filtering::AddressDependent:
+            return mappings_->permitted(m.external, remote);
+        case Filtering::EndpointIndependent:
+            return true;
+    }
+    return false;
+}
+
+ct::Drop Setup::enter_from_outside(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    const ct::Tuple& o = p.original;
+    if (!has_ports(o.proto)) return ct::Drop::None;
+    const Ports::Space space = pools_.space_of(o.family, o.dst, o.proto);
+    if (space == Ports::kNoSpace || !pools_.is_taken(space, o.dport.host())) return ct::Drop::None;
+    const std::optional<Mappings::Mapping> m = mappings_->find(external_of(o.dst, o));
+    if (!m) return ct::Drop::None;
+
+    // Who comes in where the mapping's own packets go out is outside, unless he has a mapping.
+    const bool elsewhere = p.in_port != m->out_port ||
+                           mappings_->has(source_of(o), [](const Endpoint&) { return true; });
+    const bool inside = elsewhere && rules_.peek_turned(p, m->out_port) != nullptr;
+    if (!inside && !lets_in(*m, o.src)) return ct::Drop::NatFiltered;
+    if (!mappings_->join(*m)) return ct::Drop::None;  // it has just ended
+    p.lease |= lease::kDestination;
+    p.mapping_port = inside ? m->out_port : ct::kNoPort;
+    p.reply.src = m->inside.addr;
+    p.reply.sport = m->inside.port;
+    p.reply.zone = m->inside.zone;
+    const Behaviour& behaviour = rules_.rules()[m->rule].behaviour;
+    // As long as they talk to one another, the remote address may open further connections.
+    if (!inside && behaviour.filtering == Filtering::AddressDependent &&
+        mappings_->permit(w, m->external, o.src))
+        p.lease |= lease::kPermitIn;
+    track_as(w, p, behaviour, ct::Dir::Reply, now);
+    return ct::Drop::None;
+}
+
+ct::Drop Setup::map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rule,
+                                  const Range& range, PortField field, ct::Nanos now) noexcept {
+    const auto fits = [&range](const Endpoint& e) noexcept {
+        return range.contains(e.addr) && (range.ports.any() || range.ports.contains(e.port.host()));
+    };
+    const auto choose = [&](Endpoint& e) noexcept {
+        return choose_external(w, p, rule, range, e, now);
+    };
+    const Mappings::Making making{
+        (p.lease & lease::kDestination) != 0 && p.mapping_port != ct::kNoPort ? p.mapping_port
+                                                                              : p.out_port,
+        static_cast<std::uint16_t>(&rule - rules_.rules().data())};
+    Endpoint external;
+    if (!mappings_->enter(w, source_of(p.original), making, fits, choose, external))
+        return ct::Drop::NatNoPort;
+    p.reply.dst = external.addr;
+    p.reply.*field = external.port;
+    p.lease |= lease::kSource;
+    if (rule.behaviour.filtering != Filtering::AddressDependent) return ct::Drop::None;
+    if (!mappings_->permit(w, external, remote_of(p.lease, p.original, p.reply))) {
+        give_back(w, lease::kSource, p.original, p.reply, now);
+        p.lease = static_cast<std::uint8_t>(p.lease & ~lease::kSource);
+        return ct::Drop::NatNoPort;
+    }
+    p.lease |= lease::kPermit;
+    return ct::Drop::None;
+}
+
+bool Setup::choose_external(ct::WorkerId w, const ct::Packet& p, const Rule& rule,
+                            const Range& range, Endpoint& external, ct::Nanos now) noexcept {
+    const ct::Tuple& o = p.original;
+    const std::uint16_t port = o.sport.host();
+    const Wanted wanted{range.ports.any() ? port_class(o.proto, port) : range.ports,
+                        rule.behaviour.parity ? port % 2 : -1};
+    external.proto = o.proto;
+    external.family = o.family;
+    const auto take_at = [&](const ct::Addr& addr) noexcept {
+        const Ports::Space space = pools_.space_of(o.family, addr, o.proto);
+        if (space == Ports::kNoSpace) return false;
+        external.addr = addr;
+        external.port = o.sport;
+        if (!range.random && wanted.range.contains(port) && pools_.claim(space, port, now))
+            return true;
+        const auto free = pools_.claim_any(w, space, wanted, draw(workers_[w], o), now);
+        if (free) external.port = ct::Be16::from_host(*free);
+        return free.has_value();
+    };
+    if (!range.random && range.contains(o.src) && take_at(o.src)) return true;
+    // Of a range that is larger than there can be spaces, the addresses that have some.
+    Range within = range;
+    const Wide first = Wide::of(range.first, o.family);
+    const std::uint64_t reach = pools_.addresses_from(o.family, range.first);
+    if (reach == 0) return false;
+    within.last =
+        std::min(Wide::of(range.last, o.family), first + Wide{0, reach - 1}).addr(o.family);
+    const std::uint64_t addresses =
+        rule.behaviour.pooling == Pooling::Arbitrary ? addresses_of(within, o.family) : 1;
+    for (std::uint64_t n = 0; n < addresses; ++n)
+        if (take_at(pick_address(within, o, n))) return true;
+    return false;
+}
+
+/// Counts p's connection among those that use the port which stands in p.reply, if that could
+/// become a mapping's. False if it is one's.
+bool Setup::share(ct::WorkerId w, ct::Packet& p, PortField field, ct::Nanos now) noexcept {
+    const bool is_destination = field == &ct::Tuple::sport && has_ports(p.reply.proto);
+    if (field == nullptr || is_destination) return true;
+    const ct::Tuple& r = p.reply;
+    const Ports::Space space = pools_.space_of(r.family, r.dst, r.proto);
+    if (space == Ports::kNoSpace) return true;
+    const auto claim = [&]() noexcept { return pools_.claim(space, (r.*field).host(), now); };
+    if (!mappings_->share(w, external_of(r.dst, r), claim)) return false;
+    p.lease |= lease::kShare;
+    return true;
+}
+
+void Setup::unshare(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    if ((p.lease & lease::kShare) == 0) return;
+    give_back(w, lease::kShare, p.original, p.reply, now);
+    p.lease = static_cast<std::uint8_t>(p.lease & ~lease::kShare);
+}
+
+void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& original,
+                      const ct::Tuple& reply, ct::Nanos now) noexcept {
+    const auto free_port = [&](const Endpoint& e, Ports::After after) noexcept {
+        pools_.give_back(pools_.space_of(e.family, e.addr, e.proto), e.port.host(), after, now);
+    };
+    const auto ended = [&](const Mappings::Mapping& m) noexcept {
+        const bool rests = rules_.rules()[m.rule].behaviour.quarantine_s != 0;
+        free_port(m.external, rests ? Ports::After::Rest : Ports::After::AtOnce);
+    };
+    const Endpoint out = external_of(reply.dst, reply);
+    const Endpoint in = external_of(original.dst, original);
+    if ((held & lease::kPermit) != 0) mappings_->revoke(w, out, remote_of(held, original, reply));
+    if ((held & lease::kPermitIn) != 0) mappings_->revoke(w, in, original.src);
+    if ((held & lease::kSource) != 0) mappings_->leave(w, source_of(original), out, ended);
+    if ((held & lease::kDestination) != 0) mappings_->leave(w, source_of(reply), in, ended);
+    if ((held & lease::kShare) != 0)
+        mappings_->unshare(w, out, [&]() noexcept { free_port(out, Ports::After::AtOnce); });
+}
+
+/// Has the connection tracked as the rule says. `outbound`: the direction of what goes out.
+void Setup::track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
+                     ct::Nanos now) const noexcept {
+    const ct::TrackOptions before = p.track;
+    if (b.variant != 0)
+        p.track.variant = static_cast<std::uint8_t>(b.variant | (p.track.variant & 1U));
+    const std::size_t out = ct::index_of(outbound);
+    p.track.still = 0;
+    if (b.refresh == Refresh::Outbound) p.track.still = static_cast<std::uint8_t>(2U >> out);
+    if (b.refresh == Refresh::Inbound) p.track.still = static_cast<std::uint8_t>(1U << out);
+    if (before.variant != p.track.variant || before.still != p.track.still)
+        table_.retrack(w, p, now);
+}
+
+}  // namespace nat
