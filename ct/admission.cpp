@@ -74,7 +74,7 @@ Ticks Conntrack::Impl::scaled_lifetime(const Worker& me, std::uint32_t timeout_s
 }
 
 void Conntrack::Impl::shorten(const Worker& me, std::uint32_t i, Ticks now) noexcept {
-    std::atomic<std::uint64_t>& meta = pool.hot(i).meta;
+    Atomic<std::uint64_t>& meta = pool.hot(i).meta;
     Meta m{meta.load(std::memory_order_relaxed)};
     m.set_deadline(now + scaled_lifetime(me, (m.deadline() - now) / kTicksPerSecond));
     meta.store(m.word(), std::memory_order_release);

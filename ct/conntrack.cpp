@@ -240,7 +240,7 @@ void Conntrack::Impl::promote(ConnHandle h, std::uint8_t fixed_bits) noexcept {
 }
 
 void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
-    std::atomic<std::uint64_t>& meta = pool.hot(h.index).meta;
+    Atomic<std::uint64_t>& meta = pool.hot(h.index).meta;
     std::uint64_t word = meta.load(std::memory_order_acquire);
     for (;;) {
         Meta m{word};

@@ -432,7 +432,7 @@ struct Conntrack::Impl {
 /// ended. Whoever fills the entry for its next life looks at the lock, likewise, after the entry
 /// was claimed. So either the holder sees the claim, or the other sees the lock, and waits.
 [[gnu::always_inline]] inline void Conntrack::Impl::take_side(std::uint32_t i) const noexcept {
-    std::atomic<std::uint32_t>& lock = pool.side(i).lock;
+    Atomic<std::uint32_t>& lock = pool.side(i).lock;
     for (std::uint32_t free = 0;
          !lock.compare_exchange_weak(free, 1, std::memory_order_seq_cst, std::memory_order_relaxed);
          free = 0)

@@ -23,7 +23,7 @@ constexpr Nanos sweep_period(std::uint32_t entries) {
 }  // namespace
 
 bool Conntrack::Impl::claim(ConnHandle h, bool assured_too) noexcept {
-    std::atomic<std::uint64_t>& meta = pool.hot(h.index).meta;
+    Atomic<std::uint64_t>& meta = pool.hot(h.index).meta;
     std::uint64_t word = meta.load(std::memory_order_acquire);
     for (;;) {
         Meta m{word};
@@ -204,7 +204,7 @@ void Conntrack::Impl::sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept {
     for (std::uint32_t k = 0; k < std::min(n, indices); ++k) {
         const std::uint32_t i = me.sweep_at;
         me.sweep_at = i + 1 == indices ? 0 : i + 1;
-        std::atomic<std::uint64_t>& meta = pool.hot(i).meta;
+        Atomic<std::uint64_t>& meta = pool.hot(i).meta;
         std::uint64_t word = meta.load(std::memory_order_acquire);
         Meta m{word};
         if (m.life() != life::kLinked || ticks_between(ticks, m.deadline()) > 0) continue;

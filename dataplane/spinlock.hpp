@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include "ct/base/cache.hpp"
+#include "ct/base/atomic.hpp"
 
 #include <atomic>
 

@@ -20,9 +20,4 @@ inline constexpr std::size_t kCacheLine = 64;  // bytes
     asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(p)));
 }
 
-/// Tells the core that this is a spin loop.
-inline void spin_pause() noexcept {
-    __builtin_ia32_pause();
-}
-
 }  // namespace ct

@@ -26,13 +26,13 @@
 // read in between belongs to that life. On x86-64 every one of those loads is a plain mov.
 #pragma once
 
+#include "ct/base/atomic.hpp"
 #include "ct/base/cache.hpp"
 #include "ct/base/time.hpp"
 #include "ct/conn/status.hpp"
 #include "ct/wire/tuple.hpp"
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 
 namespace ct {
@@ -163,27 +163,27 @@ inline constexpr std::uint8_t kStatusMask = kExpected | kSrcNat | kDstNat;
 /// What a lookup reads. Written by the worker that makes the entry; `meta` and `mark` by anyone.
 /// The keys are as TupleKey (ct/wire/tuple.hpp) has them.
 struct alignas(kCacheLine) HotLine {
-    std::atomic<std::uint64_t> meta{0};
-    std::atomic<std::uint64_t> original_addrs{0};
-    std::atomic<std::uint64_t> original_rest{0};
-    std::atomic<std::uint64_t> reply_addrs{0};
-    std::atomic<std::uint64_t> reply_rest{0};
-    std::atomic<std::uint32_t> original_bucket{0};  ///< where the slot of the original tuple is
-    std::atomic<std::uint32_t> reply_bucket{0};     ///< the same of the reply tuple, unless kMirror
-    std::atomic<std::uint16_t> original_tag{0};
-    std::atomic<std::uint16_t> reply_tag{0};
-    std::atomic<std::uint32_t> mark{0};
-    std::atomic<std::uint32_t> born{0};      ///< Ticks when it was made
-    std::atomic<std::uint16_t> out_port{0};  ///< port it left by (masquerade)
-    std::atomic<std::uint8_t> fixed{0};
-    std::atomic<std::uint8_t> lease{0};  ///< Packet::lease of the packet that opened it
+    Atomic<std::uint64_t> meta{0};
+    Atomic<std::uint64_t> original_addrs{0};
+    Atomic<std::uint64_t> original_rest{0};
+    Atomic<std::uint64_t> reply_addrs{0};
+    Atomic<std::uint64_t> reply_rest{0};
+    Atomic<std::uint32_t> original_bucket{0};  ///< where the slot of the original tuple is
+    Atomic<std::uint32_t> reply_bucket{0};     ///< the same of the reply tuple, unless kMirror
+    Atomic<std::uint16_t> original_tag{0};
+    Atomic<std::uint16_t> reply_tag{0};
+    Atomic<std::uint32_t> mark{0};
+    Atomic<std::uint32_t> born{0};      ///< Ticks when it was made
+    Atomic<std::uint16_t> out_port{0};  ///< port it left by (masquerade)
+    Atomic<std::uint8_t> fixed{0};
+    Atomic<std::uint8_t> lease{0};  ///< Packet::lease of the packet that opened it
 };
 static_assert(sizeof(HotLine) == kCacheLine);
 
 /// IPv6 addresses of an entry, as stored: original source and destination, reply source and
 /// destination, two words each.
 struct alignas(kCacheLine) Addrs6 {
-    std::array<std::atomic<std::uint64_t>, 8> words{};
+    std::array<Atomic<std::uint64_t>, 8> words{};
 };
 static_assert(sizeof(Addrs6) == kCacheLine);
 
@@ -222,7 +222,7 @@ struct SctpPeer {
 /// Windows and books; everything but `lock` is under it.
 struct alignas(kCacheLine) SideLines {
     // The trackers' line.
-    std::atomic<std::uint32_t> lock{0};  ///< 1: locked
+    Atomic<std::uint32_t> lock{0};  ///< 1: locked
     TcpLast last;
     union {
         std::array<TcpWindow, 2> window{};  ///< by Dir

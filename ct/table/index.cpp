@@ -76,7 +76,7 @@ bool Index::remove_from_chain(std::uint32_t b, std::uint16_t tag, Ref ref) noexc
 bool Index::set_assured(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept {
     const Slot s = find_ref(b, tag, ref);
     if (!s.valid()) return false;
-    std::atomic<std::uint32_t>& link = s.bucket->link;
+    Atomic<std::uint32_t>& link = s.bucket->link;
     link.store(link.load(std::memory_order_relaxed) | 1U << s.number, std::memory_order_release);
     return true;
 }

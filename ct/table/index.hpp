@@ -22,11 +22,11 @@
 // under the lock of the bucket that they hang on.
 #pragma once
 
+#include "ct/base/atomic.hpp"
 #include "ct/base/cache.hpp"
 #include "ct/table/memory.hpp"
 
 #include <array>
-#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <emmintrin.h>
@@ -56,11 +56,11 @@ struct Ref {
 struct alignas(kCacheLine) Bucket {
     static constexpr unsigned kSlots = 8;
 
-    std::atomic<std::uint32_t> seq{0};
-    std::atomic<std::uint32_t> link{0};
-    std::array<std::atomic<std::uint64_t>, 2> tags{};
-    std::array<std::atomic<std::uint8_t>, kSlots> ages{};
-    std::array<std::atomic<std::uint32_t>, kSlots> refs{};
+    Atomic<std::uint32_t> seq{0};
+    Atomic<std::uint32_t> link{0};
+    std::array<Atomic<std::uint64_t>, 2> tags{};
+    std::array<Atomic<std::uint8_t>, kSlots> ages{};
+    std::array<Atomic<std::uint32_t>, kSlots> refs{};
 
     /// Bit i is set if slot i has `tag`.
     [[nodiscard]] unsigned match(std::uint16_t tag) const noexcept {
@@ -79,7 +79,7 @@ struct alignas(kCacheLine) Bucket {
     /// Under the bucket's lock.
     void put_tag(unsigned slot, std::uint16_t tag) noexcept {
         const unsigned shift = slot % 4 * 16;
-        std::atomic<std::uint64_t>& word = tags[slot / 4];
+        Atomic<std::uint64_t>& word = tags[slot / 4];
         const std::uint64_t rest =
             word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xffff} << shift);
         word.store(rest | std::uint64_t{tag} << shift, std::memory_order_release);
@@ -172,7 +172,7 @@ public:
     }
 
     void lock(std::uint32_t b) noexcept {
-        std::atomic<std::uint32_t>& seq = bucket(b).seq;
+        Atomic<std::uint32_t>& seq = bucket(b).seq;
         for (;;) {
             std::uint32_t s = seq.load(std::memory_order_relaxed);
             if ((s & 1) == 0 && seq.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
@@ -187,7 +187,7 @@ public:
                                                      std::memory_order_relaxed);
     }
     void unlock(std::uint32_t b) noexcept {
-        std::atomic<std::uint32_t>& seq = bucket(b).seq;
+        Atomic<std::uint32_t>& seq = bucket(b).seq;
         seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
     /// Locks both, the lower number first; once if they are the same.
@@ -253,7 +253,7 @@ private:
     Region buckets_;
     Region overflow_;
 
-    alignas(kCacheLine) mutable std::atomic<bool> overflow_locked_{false};
+    alignas(kCacheLine) mutable Atomic<bool> overflow_locked_{false};
     std::vector<std::uint32_t> overflow_free_;  ///< numbers from 1; under overflow_locked_
     std::size_t overflow_total_ = 0;
 };

@@ -13,13 +13,13 @@
 // entry, in the place of which that one is used.
 #pragma once
 
+#include "ct/base/atomic.hpp"
 #include "ct/base/check.hpp"
 #include "ct/base/handle.hpp"
 #include "ct/conn/entry.hpp"
 #include "ct/table/memory.hpp"
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -88,7 +88,7 @@ public:
 private:
     /// A worker's own free entries; written by it alone, `count` read by in_use().
     struct alignas(kCacheLine) Cache {
-        std::atomic<std::uint32_t> count{0};
+        Atomic<std::uint32_t> count{0};
         std::array<std::uint32_t, 2 * kBatch> entries{};
     };
 
@@ -105,9 +105,9 @@ private:
     Region addrs6_;
     std::vector<Cache> caches_;
 
-    alignas(kCacheLine) std::atomic<bool> locked_{false};
-    std::atomic<std::uint32_t> free_count_{0};  ///< under the lock; read by anyone
-    std::vector<std::uint32_t> free_;           ///< under the lock; the first free_count_ are free
+    alignas(kCacheLine) Atomic<bool> locked_{false};
+    Atomic<std::uint32_t> free_count_{0};  ///< under the lock; read by anyone
+    std::vector<std::uint32_t> free_;      ///< under the lock; the first free_count_ are free
 };
 
 }  // namespace ct

@@ -9,11 +9,11 @@
 // The owner pushes. Whoever pops, the owner or a worker in want that steals, holds `popping_`.
 #pragma once
 
+#include "ct/base/atomic.hpp"
 #include "ct/base/cache.hpp"
 #include "ct/base/handle.hpp"
 #include "ct/table/memory.hpp"
 
-#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -107,11 +107,11 @@ private:
     const std::size_t crowd_;  ///< records
     const Region memory_;
     YoungRecord* const records_;  ///< slot: owner between head and tail - capacity, else popper
-    alignas(kCacheLine) std::atomic<std::size_t> tail_{0};  ///< owner writes
-    std::size_t tail_slot_ = 0;                             ///< owner's own
-    alignas(kCacheLine) std::atomic<std::size_t> head_{0};  ///< under popping_
-    std::size_t head_slot_ = 0;                             ///< under popping_
-    std::atomic<bool> popping_{false};
+    alignas(kCacheLine) Atomic<std::size_t> tail_{0};  ///< owner writes
+    std::size_t tail_slot_ = 0;                        ///< owner's own
+    alignas(kCacheLine) Atomic<std::size_t> head_{0};  ///< under popping_
+    std::size_t head_slot_ = 0;                        ///< under popping_
+    Atomic<bool> popping_{false};
 };
 
 }  // namespace ct

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ct/wire/fragments.hpp"
 
+#include "ct/base/atomic.hpp"
 #include "ct/base/cache.hpp"
 #include "ct/wire/headers.hpp"
 #include "ct/wire/network.hpp"
