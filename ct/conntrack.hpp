@@ -63,6 +63,10 @@ struct Counters {
 struct MemoryReport {
     std::string pages;  ///< "1 GiB", "2 MiB", "transparent 2 MiB" or "4 KiB"
     std::size_t total_bytes = 0;
+    /// Of these: index, entries and the list of free ones.
+    std::size_t index_and_entries_bytes = 0;
+    /// Not among these: what IPv6 takes beside them once every entry is of IPv6.
+    std::size_t ipv6_bytes = 0;
 };
 
 /// What a table is made for beside its settings.

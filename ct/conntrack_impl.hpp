@@ -396,6 +396,11 @@ struct Conntrack::Impl {
                (settings.events == 2 && listeners.load(std::memory_order_relaxed) > 0);
     }
 
+    /// Ends an entry on behalf of control; `by` as in erase().
+    bool end_as_control(ConnHandle h, Nanos now, std::uint32_t by) noexcept;
+    /// Lets workers have what control's allocation cache holds: control may not act for long.
+    void give_back_as_control() noexcept;
+
     // ---- inject.cpp
     /// Publishes the unconfirmed entry of control's that `p` stands for, under both of its tuples.
     Injected link_injected(Packet& p, std::uint16_t status, Nanos now) noexcept;

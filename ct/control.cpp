@@ -187,8 +187,11 @@ MemoryReport Conntrack::memory() const {
     std::size_t rings = 0;
     for (const auto& w : d.workers) rings += w->young.bytes() + w->closing.bytes();
     const std::size_t quota = d.quota != nullptr ? d.quota->bytes() : 0;
-    return {name_of(std::max(d.pool.pages(), d.index.pages())),
-            d.pool.bytes() + d.index.bytes() + rings + quota};
+    const std::size_t index_and_entries = d.pool.bytes() + d.index.bytes();
+    return {.pages = name_of(std::max(d.pool.pages(), d.index.pages())),
+            .total_bytes = index_and_entries + rings + quota,
+            .index_and_entries_bytes = index_and_entries,
+            .ipv6_bytes = d.pool.ipv6_bytes()};
 }
 
 void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks now, Snapshot& out,
@@ -290,30 +293,56 @@ std::optional<Snapshot> Conntrack::find(const Tuple& t, Nanos now) {
     return out;
 }
 
+bool Conntrack::Impl::end_as_control(ConnHandle h, Nanos now, std::uint32_t by) noexcept {
+    const std::lock_guard guard{control_mutex};
+    workers[worker_count]->by = by;
+    return end(worker_count, h, End::Deleted, true, now);
+}
+
+void Conntrack::Impl::give_back_as_control() noexcept {
+    const std::lock_guard guard{control_mutex};
+    pool.give_back(worker_count);
+}
+
 bool Conntrack::erase(ConnHandle h, Nanos now, std::uint32_t by) {
-    const std::lock_guard guard{impl_->control_mutex};
-    impl_->workers[impl_->worker_count]->by = by;
-    return impl_->end(impl_->worker_count, h, End::Deleted, true, now);
+    const bool ended = impl_->end_as_control(h, now, by);
+    impl_->give_back_as_control();
+    return ended;
 }
 
 std::uint32_t Conntrack::flush(Nanos now) {
+    Impl& d = *impl_;
+    std::vector<std::size_t> ends;  // by worker: of its young and of its closing entries' records
+    for (const auto& w : d.workers) {
+        ends.push_back(w->young.end());
+        ends.push_back(w->closing.end());
+    }
     std::uint32_t ended = 0;
     for (std::uint32_t i = 0; i < indices(); ++i) {
-        const Meta m{impl_->pool.hot(i).meta.load(std::memory_order_acquire)};
-        if (m.life() == life::kLinked && erase({i, m.generation()}, now)) ++ended;
+        const Meta m{d.pool.hot(i).meta.load(std::memory_order_acquire)};
+        if (m.life() == life::kLinked && d.end_as_control({i, m.generation()}, now, 0)) ++ended;
+    }
+    d.give_back_as_control();
+    // An entry is linked before its record stands in a ring, so each of those that stood there at
+    // the start has ended: nobody needs to step over a table's worth of stale records.
+    for (std::size_t w = 0; w < d.workers.size(); ++w) {
+        d.workers[w]->young.drop_before(ends[2 * w]);
+        d.workers[w]->closing.drop_before(ends[2 * w + 1]);
     }
     return ended;
 }
 
 std::uint32_t Conntrack::flush_port(PortId out_port, Nanos now) {
+    Impl& d = *impl_;
     std::uint32_t ended = 0;
     for (std::uint32_t i = 0; i < indices(); ++i) {
-        const HotLine& h = impl_->pool.hot(i);
+        const HotLine& h = d.pool.hot(i);
         const Meta m{h.meta.load(std::memory_order_acquire)};
         if (m.life() != life::kLinked) continue;
         if (h.out_port.load(std::memory_order_acquire) != out_port) continue;
-        if (erase({i, m.generation()}, now)) ++ended;
+        if (d.end_as_control({i, m.generation()}, now, 0)) ++ended;
     }
+    d.give_back_as_control();
     return ended;
 }
 

@@ -15,6 +15,9 @@ namespace {
 // Stale records that one eviction may step over. Each was left by one promotion or one end and is
 // stepped over once, and trim_young() has mostly done so before.
 constexpr int kEvictTries = 1024;
+// Handfuls of stale records (kVictims / 2) that a turn drops: more than the records that a turn
+// adds, or the stale ones of a mass expiry would still be there when the table is full again.
+constexpr int kTrimRounds = 4;
 constexpr unsigned kLinuxRange = 8;  // NF_CT_EVICTION_RANGE, semantics.md 2.4
 constexpr int kSparedTries = 16;     // reserved victims that one eviction may step over
 constexpr int kElsewhereTries = 16;  // records of another worker that one eviction may look at
@@ -80,12 +83,11 @@ void Conntrack::Impl::load_victim(Worker& me) noexcept {
 
 void Conntrack::Impl::trim_young(WorkerId w) noexcept {
     Worker& me = *workers[w];
-    for (; me.victim_next != me.victim_end; ++me.victim_next) {
-        const ConnHandle h = me.victims[me.victim_next % kVictims].conn();
-        const Meta m{pool.hot(h.index).meta.load(std::memory_order_acquire)};
-        if (m.generation() == h.generation && m.life() == life::kLinked && !m.assured()) return;
+    for (int rounds = 0; rounds < kTrimRounds; ++rounds) {
+        for (; me.victim_next != me.victim_end; ++me.victim_next)
+            if (is_candidate(me.victims[me.victim_next % kVictims], Prey::Embryonic)) return;
+        if (!stash_victims(me, me.young)) return;
     }
-    static_cast<void>(stash_victims(me, me.young));
 }
 
 Conntrack::Impl::Judgement Conntrack::Impl::judge(const Worker& me, ConnHandle victim,

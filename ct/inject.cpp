@@ -131,8 +131,9 @@ Injected Conntrack::insert(const Injection& e, Nanos now, std::uint32_t by) {
     d.write_injected(i, p, e, now);
     p.opened = true;
     const Injected result = d.link_injected(p, e.status, now);
+    if (result != Injected::Done) d.abandon(w, p, now);
+    d.pool.give_back(w);
     if (result != Injected::Done) {
-        d.abandon(w, p, now);
         if (result == Injected::NoRoom) me.counters.insert_failed.add();
         return result;
     }

@@ -238,7 +238,9 @@ public:
     bool set_assured(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept;
 
     [[nodiscard]] Pages pages() const noexcept { return buckets_.pages(); }
-    [[nodiscard]] std::size_t bytes() const noexcept { return buckets_.size() + overflow_.size(); }
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return buckets_.size() + overflow_.size() + overflow_total_ * sizeof(std::uint32_t);
+    }
     [[nodiscard]] std::uint32_t overflow_in_use() const noexcept;
 
 private:

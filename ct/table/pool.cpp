@@ -60,6 +60,18 @@ void Pool::spill(Cache& c) noexcept {
     unlock();
 }
 
+void Pool::give_back(std::uint32_t w) noexcept {
+    Cache& c = caches_[w];
+    const std::uint32_t count = c.count.load(std::memory_order_relaxed);
+    if (count == 0) return;
+    lock();
+    const std::uint32_t free = free_count_.load(std::memory_order_relaxed);
+    std::copy_n(c.entries.begin(), count, free_.begin() + free);
+    c.count.store(0, std::memory_order_relaxed);
+    free_count_.store(free + count, std::memory_order_relaxed);
+    unlock();
+}
+
 std::uint32_t Pool::take_scarce(Cache& c) noexcept {
     if (batch_ != 0) {
         refill(c);

@@ -80,10 +80,17 @@ public:
         c.count.store(count + 1, std::memory_order_relaxed);
     }
 
+    /// Gives what `w` has in its cache back to all; for who does not take and give all the time.
+    void give_back(std::uint32_t w) noexcept;
+
     /// Entries not free. Exact at rest; any thread.
     [[nodiscard]] std::uint32_t in_use() const noexcept;
     [[nodiscard]] Pages pages() const noexcept { return entries_.pages(); }
-    [[nodiscard]] std::size_t bytes() const noexcept { return entries_.size(); }
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return entries_.size() + std::size_t{capacity_} * sizeof(std::uint32_t);
+    }
+    /// What IPv6 takes beside it, if every entry is of IPv6: its memory is taken as they come.
+    [[nodiscard]] std::size_t ipv6_bytes() const noexcept { return addrs6_.size(); }
 
 private:
     /// A worker's own free entries; written by it alone, `count` read by in_use().

@@ -88,6 +88,21 @@ public:
         return taken;
     }
 
+    /// Where the next record will stand. Any thread.
+    [[nodiscard]] std::size_t end() const noexcept { return tail_.load(std::memory_order_acquire); }
+    /// Drops what stood in the ring when `end` was its end(). Any thread; it waits for who is
+    /// popping, and whoever would pop meanwhile finds nothing.
+    void drop_before(std::size_t end) noexcept {
+        while (popping_.exchange(true, std::memory_order_acquire)) spin_pause();
+        const std::size_t head = head_.load(std::memory_order_relaxed);
+        if (head < end) {
+            head_slot_ += end - head;  // at most once round
+            if (head_slot_ >= capacity_) head_slot_ -= capacity_;
+            head_.store(end, std::memory_order_release);
+        }
+        popping_.store(false, std::memory_order_release);
+    }
+
     /// Records in the ring, stale ones included. Any thread.
     [[nodiscard]] std::size_t size() const noexcept {
         return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);

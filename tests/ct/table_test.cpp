@@ -89,6 +89,20 @@ TEST(Pool, OfASmallTableStrandsNothingInCaches) {
     EXPECT_EQ(pool.take(3), 3U);
 }
 
+TEST(Pool, GivesBackWhatACacheHolds) {
+    Pool pool{10'000, 2, Pages::Normal};
+    pool.give(1, pool.take(1));
+    std::uint32_t taken = 0;
+    while (pool.take(0) != Pool::kNone) ++taken;
+    ASSERT_EQ(taken, 10'000 - Pool::kBatch);
+
+    pool.give_back(1);
+
+    EXPECT_EQ(pool.in_use(), taken);
+    while (pool.take(0) != Pool::kNone) ++taken;
+    EXPECT_EQ(taken, 10'000U);
+}
+
 std::size_t found(const Index& index, std::uint32_t b, std::uint16_t tag) {
     std::size_t n = 0;
     std::uint64_t restarts = 0;
@@ -183,6 +197,25 @@ TEST(YoungRing, GivesTheOldestFirstAndRefusesWhenFull) {
     EXPECT_EQ(out[2].reply_bucket, 8U);
     EXPECT_TRUE(ring.push({.index = 5}));
     EXPECT_EQ(ring.size(), 2U);
+}
+
+TEST(YoungRing, DropsWhatStoodInItBefore) {
+    YoungRing ring{4};
+    std::array<YoungRecord, 4> out;
+    for (std::uint32_t i = 0; i < 3; ++i) ring.push({.index = i});
+    ASSERT_EQ(ring.pop({out.data(), 2}), 2U);
+    ring.push({.index = 3});
+    ring.push({.index = 4});
+    const std::size_t end = ring.end();
+    ring.push({.index = 5});
+
+    ring.drop_before(end);
+    ring.drop_before(end);
+
+    EXPECT_EQ(ring.size(), 1U);
+    for (std::uint32_t i = 6; i < 9; ++i) EXPECT_TRUE(ring.push({.index = i}));
+    ASSERT_EQ(ring.pop(out), 4U);
+    for (std::uint32_t i = 0; i < 4; ++i) EXPECT_EQ(out[i].index, 5 + i);
 }
 
 }  // namespace
