@@ -185,7 +185,10 @@ void memory(Program& program, const char* family, FlowKind kind) {
                       .unit = "bytes/entry",
                       .value = summarize({per_entry(bytes)})};
     };
-    program.add({row("as the table tells", e.table().memory().total_bytes),
+    const ct::MemoryReport memory = e.table().memory();
+    const std::size_t ipv6 = kind.family == ct::Family::Ipv6 ? memory.ipv6_bytes : 0;
+    program.add({row("index and entries", memory.index_and_entries_bytes + ipv6),
+                 row("with all rings of victims", memory.total_bytes + ipv6),
                  row("growth of the process", after - std::min(before, after))});
     e.check(program, id);
 }
