@@ -413,6 +413,10 @@ struct Conntrack::Impl {
 
     Settings settings;  ///< live, but for `settings.room`, which nobody reads
     const Room room;
+    /// How many victims a worker takes from a ring at once. In a small table it takes one when it
+    /// needs it: of those that a worker has at hand others cannot take any, and would have to
+    /// refuse newcomers.
+    const std::uint32_t victims_at_once;
     /// By TrackOptions::variant; the first stands for `settings` and is not used.
     std::vector<Settings> variants;
     bool labels_used;  ///< every entry has room for labels

@@ -113,6 +113,7 @@ Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t 
                       const Features& features)
     : settings{checked(s, packet_workers)},
       room{s.room},
+      victims_at_once{s.entries() < kExactBelow ? 1 : kVictims / 2},
       variants{variants_of(s, features.policies)},
       labels_used{features.labels},
       key{seed == 0 ? HashKey::random() : HashKey::from_seed(seed)},

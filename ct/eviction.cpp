@@ -15,9 +15,9 @@ namespace {
 // Stale records that one eviction may step over. Each was left by one promotion or one end and is
 // stepped over once, and trim_young() has mostly done so before.
 constexpr int kEvictTries = 1024;
-// Handfuls of stale records (kVictims / 2) that a turn drops: more than the records that a turn
-// adds, or the stale ones of a mass expiry would still be there when the table is full again.
-constexpr int kTrimRounds = 4;
+// Stale records that a turn drops: more than the records that a turn adds, or those of a mass
+// expiry would still be there when the table is full again.
+constexpr int kStaleATurn = 128;
 constexpr unsigned kLinuxRange = 8;  // NF_CT_EVICTION_RANGE, semantics.md 2.4
 constexpr int kSparedTries = 16;     // reserved victims that one eviction may step over
 constexpr int kElsewhereTries = 16;  // records of another worker that one eviction may look at
@@ -65,13 +65,14 @@ bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
     if (from.size() == 0) return false;
     std::array<YoungRecord, kVictims / 2> oldest;
     const std::uint32_t space = kVictims - (me.victim_end - me.victim_next);
-    const std::size_t n = from.pop({oldest.data(), std::min<std::size_t>(oldest.size(), space)});
+    const std::size_t n = from.pop({oldest.data(), std::min<std::size_t>(victims_at_once, space)});
     for (std::size_t k = 0; k < n; ++k) me.victims[me.victim_end++ % kVictims] = oldest[k];
     return n != 0;
 }
 
 void Conntrack::Impl::load_victim(Worker& me) noexcept {
-    if (me.victim_end - me.victim_next <= kVictimsAhead) stash_victims(me, me.young);
+    if (me.victim_end - me.victim_next <= kVictimsAhead && victims_at_once > 1)
+        stash_victims(me, me.young);
     if (me.victim_end - me.victim_next <= kVictimsAhead) return;
     const YoungRecord& r = me.victims[(me.victim_next + kVictimsAhead) % kVictims];
     prefetch_write(&index.bucket(r.original_bucket));
@@ -83,11 +84,14 @@ void Conntrack::Impl::load_victim(Worker& me) noexcept {
 
 void Conntrack::Impl::trim_young(WorkerId w) noexcept {
     Worker& me = *workers[w];
-    for (int rounds = 0; rounds < kTrimRounds; ++rounds) {
-        for (; me.victim_next != me.victim_end; ++me.victim_next)
-            if (is_candidate(me.victims[me.victim_next % kVictims], Prey::Embryonic)) return;
-        if (!stash_victims(me, me.young)) return;
-    }
+    for (; me.victim_next != me.victim_end; ++me.victim_next)
+        if (is_candidate(me.victims[me.victim_next % kVictims], Prey::Embryonic)) return;
+    YoungRecord oldest;
+    const auto is_stale = [this](const YoungRecord& r) {
+        return !is_candidate(r, Prey::Embryonic);
+    };
+    for (int n = 0; n < kStaleATurn && me.young.size() != 0; ++n)
+        if (!me.young.pop_if(oldest, is_stale)) return;
 }
 
 Conntrack::Impl::Judgement Conntrack::Impl::judge(const Worker& me, ConnHandle victim,

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint32_t kSweepPerTurn = 512;
 constexpr std::uint32_t kSweepInNeed = 256;
+constexpr int kRoomTries = 8;  ///< times that room is made once more because others took it
 
 /// A whole sweep takes a second a million entries, at least one: 64 B an entry then is 64 MB/s.
 constexpr Nanos sweep_period(std::uint32_t entries) {
@@ -159,7 +160,7 @@ std::uint32_t Conntrack::Impl::allocate_scarce(WorkerId w, Packet& p, Nanos now)
     if (i == Pool::kNone) {
         const bool kept_free = !may_take && me.in_use < settings.max;
         who.refusal = kept_free ? Drop::CtReserved : Drop::CtTableFull;
-        const bool made = make_room(w, p.hash, who, now);
+        bool made = make_room(w, p.hash, who, now);
         if (!made) {
             // What has expired must not count against the limit.
             sweep(w, kSweepInNeed, now);
@@ -167,6 +168,11 @@ std::uint32_t Conntrack::Impl::allocate_scarce(WorkerId w, Packet& p, Nanos now)
             may_take = may_take_free(me, who);
         }
         if (may_take || made) i = take(w);
+        // In a small table another worker may be faster to take what this one has freed.
+        for (int tries = 0; i == Pool::kNone && made && tries < kRoomTries; ++tries) {
+            made = make_room(w, p.hash, who, now);
+            if (made) i = take(w);
+        }
     }
     if (i == Pool::kNone) {
         // With never_delete_mappings those that have one are not even candidates.

@@ -6,7 +6,8 @@
 // comes. So the victim of an eviction is known before the packet that needs its place arrives, at
 // O(1), and with it every line that the eviction will write: the record names the buckets too.
 //
-// The owner pushes. Whoever pops, the owner or a worker in want that steals, holds `popping_`.
+// The owner pushes. Whoever pops, the owner or a worker in want that steals, holds `popping_`; no
+// other lock is taken under it.
 #pragma once
 
 #include "ct/base/atomic.hpp"
@@ -50,12 +51,11 @@ public:
         return true;
     }
 
-    /// Any worker. Takes up to out.size() of the oldest records; 0 if there are none or somebody
-    /// else is popping.
+    /// Any worker. Takes up to out.size() of the oldest records; 0 if there are none.
     std::size_t pop(std::span<YoungRecord> out) noexcept {
         const std::size_t seen = head_.load(std::memory_order_relaxed);
         if (tail_.load(std::memory_order_relaxed) == seen) return 0;
-        if (popping_.exchange(true, std::memory_order_acquire)) return 0;
+        lock();
         const std::size_t head = head_.load(std::memory_order_relaxed);
         const std::size_t tail = tail_.load(std::memory_order_acquire);
         std::size_t n = tail - head;
@@ -65,15 +65,14 @@ public:
             head_slot_ = after(head_slot_);
         }
         head_.store(head + n, std::memory_order_release);
-        popping_.store(false, std::memory_order_release);
+        unlock();
         return n;
     }
 
-    /// Any worker. Takes the oldest record if `wanted` says so of it; false also if there is none
-    /// or somebody else is popping.
+    /// Any worker. Takes the oldest record if `wanted` says so of it; false also if there is none.
     template <class Wanted>
     bool pop_if(YoungRecord& out, Wanted&& wanted) noexcept {
-        if (popping_.exchange(true, std::memory_order_acquire)) return false;
+        lock();
         const std::size_t head = head_.load(std::memory_order_relaxed);
         bool taken = head != tail_.load(std::memory_order_acquire);
         if (taken) {
@@ -84,23 +83,22 @@ public:
             head_slot_ = after(head_slot_);
             head_.store(head + 1, std::memory_order_release);
         }
-        popping_.store(false, std::memory_order_release);
+        unlock();
         return taken;
     }
 
     /// Where the next record will stand. Any thread.
     [[nodiscard]] std::size_t end() const noexcept { return tail_.load(std::memory_order_acquire); }
-    /// Drops what stood in the ring when `end` was its end(). Any thread; it waits for who is
-    /// popping, and whoever would pop meanwhile finds nothing.
+    /// Drops what stood in the ring when `end` was its end(). Any thread.
     void drop_before(std::size_t end) noexcept {
-        while (popping_.exchange(true, std::memory_order_acquire)) spin_pause();
+        lock();
         const std::size_t head = head_.load(std::memory_order_relaxed);
         if (head < end) {
             head_slot_ += end - head;  // at most once round
             if (head_slot_ >= capacity_) head_slot_ -= capacity_;
             head_.store(end, std::memory_order_release);
         }
-        popping_.store(false, std::memory_order_release);
+        unlock();
     }
 
     /// Records in the ring, stale ones included. Any thread.
@@ -113,6 +111,12 @@ public:
     [[nodiscard]] std::size_t bytes() const noexcept { return memory_.size(); }
 
 private:
+    // Held for as long as it takes to copy a handful of records. Whoever pops waits for it: to give
+    // up would be to refuse a newcomer while there are victims.
+    void lock() noexcept {
+        while (popping_.exchange(true, std::memory_order_acquire)) spin_pause();
+    }
+    void unlock() noexcept { popping_.store(false, std::memory_order_release); }
     /// The slot behind `slot`; the two counts run on for ever, the slots run round.
     [[nodiscard]] std::size_t after(std::size_t slot) const noexcept {
         return slot + 1 == capacity_ ? 0 : slot + 1;

@@ -101,5 +101,19 @@ TEST(Turnover, AfterAMassExpiryTheTableFillsAndEvictsAsIfNew) {
     EXPECT_EQ(t.ct.check_invariants(), "");
 }
 
+// A worker that evicts, or that ends a turn, leaves the other victims of a small table where others
+// find them.
+TEST(Turnover, InASmallTableVictimsAreThereForEveryWorker) {
+    Table t{sized(8, Overflow::EmbryonicOldest), 3};
+    for (std::uint32_t n = 0; n < 8; ++n) ASSERT_EQ(t.open(flow(n), 0), Drop::None);
+    ASSERT_EQ(t.open(flow(8), 1), Drop::None);
+    for (WorkerId w = 0; w < 3; ++w) t.ct.expire(w, t.now);
+
+    for (std::uint32_t n = 9; n < 15; ++n) EXPECT_EQ(t.open(flow(n), 2), Drop::None) << n;
+
+    EXPECT_EQ(t.ct.count(), 8U);
+    EXPECT_EQ(t.ct.counters().early_drop, 7U);
+}
+
 }  // namespace
 }  // namespace ct::test
