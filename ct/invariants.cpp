@@ -55,8 +55,14 @@ std::string Conntrack::check_invariants() const {
             return "I3: a tuple is held twice" + at(i);
     }
     std::uint64_t slots = 0;
+    std::uint64_t misjudged = 0;
     for (std::uint32_t b = 0; b < 1U << d.index.log2_buckets(); ++b)
-        d.index.visit(b, [&](std::uint16_t, Ref, bool, std::uint8_t) { ++slots; });
+        d.index.visit(b, [&](std::uint16_t, Ref r, bool assured, std::uint8_t) {
+            ++slots;
+            misjudged += assured != Meta{d.pool.hot(r.index()).meta.load()}.assured() ? 1 : 0;
+        });
+    if (misjudged != 0)
+        return "I5: " + std::to_string(misjudged) + " slots contradict their entry's being assured";
     if (slots != slots_due)
         return "I1: " + std::to_string(slots) + " slots for " + std::to_string(slots_due) + " due";
     if (linked != d.pool.in_use())
