@@ -92,13 +92,15 @@ void Dataplane::make_workers() {
     std::size_t offset = 0;
     for (const auto& port : ports_) {
         const bool few = port->queues() < worker_count_;
+        std::vector<ct::WorkerId>& receivers = receivers_.emplace_back();
         for (std::uint16_t q = 0; q < port->queues(); ++q) {
-            rx[(q + (few ? offset : 0)) % worker_count_].push_back(
-                {.device = port->device(),
-                 .queue = q,
-                 .port = port->id(),
-                 .accepts_all = port->accepts_all(),
-                 .mac = port->link().mac});
+            receivers.push_back(
+                static_cast<ct::WorkerId>((q + (few ? offset : 0)) % worker_count_));
+            rx[receivers.back()].push_back({.device = port->device(),
+                                            .queue = q,
+                                            .port = port->id(),
+                                            .accepts_all = port->accepts_all(),
+                                            .mac = port->link().mac});
         }
         if (few) offset += port->queues();
         for (ct::WorkerId w = 0; w < worker_count_; ++w) {
@@ -111,6 +113,19 @@ void Dataplane::make_workers() {
                               w, std::move(rx[w]), std::move(tx[w]), config_.dataplane.burst,
                               WorkerTools{pipeline_, forward_, counters_[w]}),
                           .owner = this});
+}
+
+/// Lets NAT choose ports that bring the answers back to the worker that opened the connection,
+/// where it is known how a port spreads packets.
+void Dataplane::steer_answers() {
+    if (worker_count_ < 2) return;
+    std::vector<std::optional<RssState>> states;
+    for (const auto& port : ports_)
+        states.push_back(port->spreads() ? rss_state_of(port->device()) : std::nullopt);
+    auto steering = std::make_unique<Steering>(states, receivers_);
+    if (!steering->knows_any()) return;
+    steering_ = std::move(steering);
+    nat_.steer_by(steering_.get());
 }
 
 int Dataplane::run_worker(void* lane) noexcept {
@@ -134,6 +149,7 @@ void Dataplane::start() {
                         rte_lcore_count(), worker_count_, worker_count_ + 1)};
     for (const auto& port : ports_) port->start();
     running_ = true;
+    steer_answers();
     unsigned lcore = rte_get_next_lcore(-1U, 1, 0);
     for (Lane& lane : lanes_) {
         lane.lcore = lcore;

@@ -13,6 +13,7 @@
 #include "dataplane/placement.hpp"
 #include "dataplane/ports.hpp"
 #include "dataplane/stats.hpp"
+#include "dataplane/steering.hpp"
 #include "dataplane/worker.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
@@ -79,6 +80,7 @@ private:
         const std::vector<int>& nodes) const;
     [[nodiscard]] std::vector<PortLink> links() const;
     void make_workers();
+    void steer_answers();
     static int run_worker(void* worker) noexcept;
 
     /// A worker and what its thread needs besides.
@@ -102,7 +104,9 @@ private:
     std::vector<std::unique_ptr<Port>> ports_;  ///< by PortId
     Forward forward_;
     Pipeline pipeline_;
-    std::vector<Lane> lanes_;            ///< by WorkerId
+    std::vector<std::vector<ct::WorkerId>> receivers_;  ///< by PortId and queue
+    std::unique_ptr<Steering> steering_;                ///< if anything is known
+    std::vector<Lane> lanes_;                           ///< by WorkerId
     std::atomic<bool> stopping_{false};  ///< the controlling thread sets it, workers read it
     bool running_ = false;
 };

@@ -183,7 +183,8 @@ void Port::configure(const PortConfig& config, const DataplaneConfig& dataplane,
     std::vector<std::uint8_t> key;
     const std::uint64_t rss = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP |
                                                              RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP);
-    if (queues_ > 1 && rss != 0) {
+    spreads_ = queues_ > 1 && rss != 0;
+    if (spreads_) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = rss;
         if (dataplane.symmetric_rss && info.hash_key_size > 0) {

@@ -63,6 +63,8 @@ public:
     [[nodiscard]] const PortLink& link() const noexcept { return link_; }
     /// True if frames for other stations are to be taken as well.
     [[nodiscard]] bool accepts_all() const noexcept { return accepts_all_; }
+    /// True if its device was told to spread packets over the queues by their addresses and ports.
+    [[nodiscard]] bool spreads() const noexcept { return spreads_; }
     /// The lock of transmit queue `queue`; null if one worker has it for itself.
     [[nodiscard]] SpinLock* tx_lock(std::uint16_t queue) const noexcept {
         return tx_locks_ == nullptr ? nullptr : &tx_locks_[queue];
@@ -86,6 +88,7 @@ private:
     bool made_here_ = false;  ///< probed by the constructor, so removed by the destructor
     bool started_ = false;
     bool accepts_all_ = false;
+    bool spreads_ = false;
     PortLink link_;
     std::unique_ptr<SpinLock[]> tx_locks_;
     std::vector<std::string> notes_;

@@ -391,6 +391,18 @@ bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted&
         }
         return 0U;
     };
+    if (field == &ct::Tuple::dport && steering_ != nullptr &&
+        steering_->depends_on_ports(p.out_port, p.reply)) {
+        Walk ahead = walk;
+        std::uint32_t probes = 0;
+        for (std::uint32_t i = 0; i < std::min(count, kSteeredCandidates); ++i) {
+            const auto port = static_cast<std::uint16_t>(ports.first + skip + ahead.next() * step);
+            p.reply.*field = ct::Be16::from_host(port);
+            if (!comes_back(w, p)) continue;
+            if (suits(w, p, field, now)) return true;
+            if (++probes == kGlanceProbes) break;
+        }
+    }
     const std::uint32_t glance = std::min(count, kGlanceProbes);
     if (find_within(glance) != 0) return true;
     if (glance == count) return false;

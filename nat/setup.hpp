@@ -52,6 +52,10 @@
 // had been outside (hairpin, RFC 4787 REQ-9), and it is let in, being a neighbour's. Endpoint-
 // dependent mappings to the same addresses keep off the ports of the others, and those off theirs.
 //
+// Where it is known which worker receives what (nat/steering.hpp), the first kSteeredCandidates
+// candidates of the walk count only if the answers come to the worker that opens the connection: so
+// both directions stay on one core. With n workers one of n candidates is such.
+//
 // Threads. Everything a worker writes is its own, but for the hints of step 2. Those are shared and
 // only advice: a hint is used if it lies in the target and its tuple is free, so a stale hint, or
 // one of which half was overwritten while it was read, leads to another valid mapping, no worse.
@@ -64,6 +68,7 @@
 #include "nat/mappings.hpp"
 #include "nat/ports.hpp"
 #include "nat/rule_set.hpp"
+#include "nat/steering.hpp"
 
 #include <array>
 #include <atomic>
@@ -109,6 +114,8 @@ class Setup {
 public:
     /// Candidates tried before the worker asks whether it knows the range to be exhausted.
     static constexpr std::uint32_t kGlanceProbes = 8;
+    /// Candidates looked at for one whose answers come to this worker; no probe is made of others.
+    static constexpr std::uint32_t kSteeredCandidates = 256;
     /// Candidates tried before the worker's allowance is charged.
     static constexpr std::uint32_t kQuickProbes = 128;
     /// How long exhaustion is believed, for each port of the range: a walk over 64,512 ports is not
@@ -129,6 +136,10 @@ public:
     ~Setup();
     Setup(const Setup&) = delete;
     Setup& operator=(const Setup&) = delete;
+
+    /// From now on ports that have to be chosen are, if possible, such that the answers come to the
+    /// worker that opened the connection. `steering` outlives this. Before any packet comes.
+    void steer_by(const Steering* steering) noexcept { steering_ = steering; }
 
     /// Before routing: applies dnat or redirect to p.reply.src and p.reply.sport. `p` is the packet
     /// that opened an unconfirmed connection. Packets that Sluice made are not redirected.
@@ -246,6 +257,11 @@ private:
     [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept;
     [[nodiscard]] bool search(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                               const Wanted& wanted, ct::Nanos now) noexcept;
+    /// True if an answer to p would come to worker `w`, as far as is known.
+    [[nodiscard]] bool comes_back(ct::WorkerId w, const ct::Packet& p) const noexcept {
+        const auto receiver = steering_->receiver(p.out_port, p.reply);
+        return !receiver || *receiver == w;
+    }
     [[nodiscard]] std::uint64_t draw(Worker& own, const ct::Tuple& original) const noexcept;
 
     static void grow_allowance(Worker& own, ct::Nanos now) noexcept;
@@ -255,7 +271,8 @@ private:
     std::vector<PortAddresses> ports_;
     ct::HashKey key_;          ///< secret
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
-    Ports pools_;              ///< of the addresses that endpoint-independent mappings may have
+    const Steering* steering_ = nullptr;  ///< null: nothing is known
+    Ports pools_;  ///< of the addresses that endpoint-independent mappings may have
     std::unique_ptr<Mappings> mappings_;      ///< if there may be any
     std::atomic<std::uint8_t> wanted_{0xff};  ///< leases whose ends matter now
     std::unique_ptr<Worker[]> workers_;

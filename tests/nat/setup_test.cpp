@@ -256,6 +256,52 @@ TEST(NatSetup, RandomIgnoresThatThePortIsFree) {
 
 // RFC 4787 REQ-1, as far as Linux goes: the port that a clash has forced on a source holds towards
 // other destinations.
+/// Answers go to the worker that the external port modulo 4 names; of the LAN, nothing is known.
+class ByPort : public nat::Steering {
+public:
+    std::optional<ct::WorkerId> receiver(ct::PortId port,
+                                         const ct::Tuple& t) const noexcept override {
+        if (port != kWan) return {};
+        return t.dport.host() % 4U;
+    }
+    bool depends_on_ports(ct::PortId port, const ct::Tuple&) const noexcept override {
+        return port == kWan;
+    }
+};
+
+TEST(NatSetup, AnswersComeToTheWorkerThatOpenedTheConnection) {
+    Rule random = snat(target("203.0.113.5", {5000, 5099}));
+    random.target.random = true;
+    const ByPort by_port;
+    NatBox box{{random}};
+    box.setup().steer_by(&by_port);
+
+    std::set<std::uint16_t> ports;
+    for (std::uint16_t n = 0; n < 12; ++n) {
+        const Outcome out = box.send(udp("10.0.0.1", static_cast<std::uint16_t>(4001 + n)), kLan);
+        ASSERT_EQ(out.drop(), ct::Drop::None);
+        ports.insert(out.source().second);
+    }
+    EXPECT_EQ(ports.size(), 12U);
+    for (const std::uint16_t port : ports) EXPECT_EQ(port % 4, 0) << "worker 0's";
+
+    // A connection comes before its place.
+    for (std::uint16_t n = 12; n < 100; ++n) {
+        const Outcome out = box.send(udp("10.0.0.1", static_cast<std::uint16_t>(4001 + n)), kLan);
+        ASSERT_EQ(out.drop(), ct::Drop::None) << n;
+    }
+    EXPECT_EQ(box.send(udp("10.0.0.1", 4999), kLan).drop(), ct::Drop::NatNoPort);
+}
+
+TEST(NatSetup, APortThatIsKeptIsNotSteered) {
+    const ByPort by_port;
+    NatBox box{{masquerade()}};
+    box.setup().steer_by(&by_port);
+    EXPECT_EQ(box.send(udp("10.0.0.1", 4001), kLan).source().second, 4001);
+    EXPECT_EQ(box.send(udp("10.0.0.2", 4001), kLan).source().second % 4, 0)
+        << "it has to be chosen";
+}
+
 TEST(NatSetup, ASourceKeepsItsMappedPortTowardsOtherDestinations) {
     NatBox box{{masquerade()}};
     (void)box.send(udp("10.0.0.1", 4000), kLan);
