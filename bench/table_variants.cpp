@@ -90,6 +90,15 @@ void pages(Program& program) {
                          large_roof.contestant, small_roof.contestant};
     program.measure(info_of(id, "pages", fmt::format("hits, {} flows, by page", flows), flows),
                     all);
+    try {
+        choose_pages(PageKind::Huge1G);
+        program.note(
+            fmt::format("{}: there are free pages of 1 GiB: table_hits --pages 1g measures "
+                        "with them, where a part of the table fills one",
+                        id));
+    } catch (const std::runtime_error& e) {
+        program.note(fmt::format("{}: pages of 1 GiB: not available here: {}", id, e.what()));
+    }
     choose_pages(program.options().pages);
     program.note(fmt::format("{}: {:.0f} % of the memory in use stood on huge pages", id,
                              100 * huge_share()));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <nmmintrin.h>
 #include <stdexcept>
 #include <utility>
@@ -40,6 +41,42 @@ std::uint64_t crc32_of(const ct::Tuple& t) noexcept {
     return first << 32 | second;
 }
 
+std::uint64_t siphash(const ct::HashKey& key, std::uint64_t low, std::uint64_t high) noexcept {
+    constexpr std::uint64_t kLength = std::uint64_t{16} << 56;  // the last block: no bytes are left
+    std::array<std::uint64_t, 2> k;
+    std::memcpy(k.data(), key.round[0].data(), sizeof k);
+    std::array<std::uint64_t, 4> v{k[0] ^ 0x736f6d6570736575, k[1] ^ 0x646f72616e646f6d,
+                                   k[0] ^ 0x6c7967656e657261, k[1] ^ 0x7465646279746573};
+    const auto rounds = [&v](int count) {
+        for (int n = 0; n < count; ++n) {
+            v[0] += v[1];
+            v[2] += v[3];
+            v[1] = std::rotl(v[1], 13) ^ v[0];
+            v[3] = std::rotl(v[3], 16) ^ v[2];
+            v[0] = std::rotl(v[0], 32) + v[3];
+            v[2] += v[1];
+            v[1] = std::rotl(v[1], 17) ^ v[2];
+            v[3] = std::rotl(v[3], 21) ^ v[0];
+            v[2] = std::rotl(v[2], 32);
+        }
+    };
+    for (const std::uint64_t block : {low, high, kLength}) {
+        v[3] ^= block;
+        rounds(2);
+        v[0] ^= block;
+    }
+    v[2] ^= 0xff;
+    rounds(4);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+std::uint64_t siphash_of(const ct::HashKey& key, const ct::Tuple& t) noexcept {
+    std::uint64_t low = std::uint64_t{t.src.as_v4().raw()} << 16 | t.sport.raw();
+    std::uint64_t high = std::uint64_t{t.dst.as_v4().raw()} << 16 | t.dport.raw();
+    if (low > high) std::swap(low, high);
+    return siphash(key, low | std::uint64_t{t.zone} << 48, high | std::uint64_t{t.proto} << 48);
+}
+
 IndexVariants::IndexVariants(std::uint32_t flows, HashKind kind)
     : hash_kind_{kind},
       key_{ct::HashKey::from_seed(1)},
@@ -62,7 +99,15 @@ IndexVariants::IndexVariants(std::uint32_t flows, HashKind kind)
 }
 
 std::uint64_t IndexVariants::hash_of(const ct::Tuple& t) const noexcept {
-    return hash_kind_ == HashKind::Aes ? ct::hash(key_, t) : crc32_of(t);
+    switch (hash_kind_) {
+        case HashKind::Crc32:
+            return crc32_of(t);
+        case HashKind::Sip:
+            return siphash_of(key_, t);
+        case HashKind::Aes:
+            break;
+    }
+    return ct::hash(key_, t);
 }
 
 IndexVariants::Wanted IndexVariants::wanted(const ct::Tuple& t) const noexcept {

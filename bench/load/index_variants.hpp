@@ -21,11 +21,18 @@ namespace bench {
 enum class HashKind : std::uint8_t {
     Aes,    ///< ct::hash(): keyed, not linear
     Crc32,  ///< two steps of CRC-32C over the canonical tuple: fast, and collisions can be computed
+    Sip,    ///< SipHash-2-4 of the canonical tuple: keyed, not linear, and no AES unit needed
 };
 
 /// Endpoints in order, so that both directions have the same; then CRC-32C of the two halves, each
 /// way round with another start, for 64 bits. IPv4.
 [[nodiscard]] std::uint64_t crc32_of(const ct::Tuple& t) noexcept;
+
+/// SipHash-2-4 (Aumasson and Bernstein, 2012) of 16 bytes, the first of them the lowest of `low`.
+[[nodiscard]] std::uint64_t siphash(const ct::HashKey& key, std::uint64_t low,
+                                    std::uint64_t high) noexcept;
+/// siphash() of the endpoints in order, so that both directions have the same. IPv4.
+[[nodiscard]] std::uint64_t siphash_of(const ct::HashKey& key, const ct::Tuple& t) noexcept;
 
 /// How a burst is looked up.
 enum class LookupKind : std::uint8_t {
