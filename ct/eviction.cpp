@@ -249,7 +249,7 @@ bool Conntrack::Impl::evict_in_bucket(WorkerId w, std::uint32_t bucket, Nanos no
 bool Conntrack::Impl::evict_as_linux(WorkerId w, std::uint64_t h, Newcomer& who,
                                      Nanos now) noexcept {
     const std::uint32_t wanted = settings.buckets != 0 ? settings.buckets : settings.max;
-    const unsigned physical = index.log2_buckets();
+    const unsigned physical = std::min(index.log2_buckets(), Ref::kIndexBits);
     const unsigned linux_bits = std::bit_width(wanted - 1);
     const unsigned bits = std::min(std::max(2U, linux_bits) - 1, physical + 16);
     const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
