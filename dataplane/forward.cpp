@@ -225,7 +225,8 @@ bool Forward::may_pass(Lane& lane, Packet& p, ct::Nanos now) noexcept {
 void Forward::reject(ct::WorkerId w, Packet& p, Drop reason, ct::Nanos now) noexcept {
     p.drop = reason;
     // RFC 5508 REQ-8 and RFC 6888 REQ-11 ask for ICMP, whatever the protocol.
-    const bool wants_reset = p.tuple.proto == ct::ipproto::kTcp && reason != Drop::NatPortReject;
+    const bool wants_reset =
+        p.tuple.proto == ct::ipproto::kTcp && !p.tell_sender && reason != Drop::NatPortReject;
     if (wants_reset && p.fragment != ct::Fragment::Later)
         reset(lanes_[w], p, Tracking::Untracked, now);
     else

@@ -145,7 +145,7 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
     forward_.route(w, p, destination_of(p), now);
     if (!p.alive() || !admit(w, p, now)) return false;
     p.drop = nat_.source(w, p, now);
-    if (p.drop == Drop::NatPortReject) forward_.reject(w, p, p.drop, now);
+    if (p.tell_sender) forward_.reject(w, p, p.drop, now);
     if (!p.alive()) return false;
 
     for (int tries = 0; tries < kMappingTries; ++tries) {
@@ -220,6 +220,7 @@ bool Pipeline::admit(ct::WorkerId w, Packet& p, ct::Nanos now) noexcept {
 
 void Pipeline::tick(ct::WorkerId w, ct::Nanos now) noexcept {
     ct_.expire(w, now);
+    if (w == 0) nat_.tick(w, now);
     std::array<ct::HeldFragment, kFollowers> held;
     const std::size_t n = fragments_.expire(now, held);
     for (std::size_t i = 0; i < n; ++i) {

@@ -199,6 +199,8 @@ std::string malformed(const Rule& rule) {
     if (rule.match.table_above != 0 && rule.chain == Chain::Nat)
         return "a mapping must not depend on how full the table is";
 
+    if (rule.carrier != kNoCarrier && rule.action != Action::Snat)
+        return "only addresses of a source rule are given to subscribers";
     const Target& t = rule.target;
     if (has_address_target(rule.action) && t.family == ct::Family::None)
         return "it has no address to translate to";

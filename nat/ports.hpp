@@ -31,6 +31,7 @@
 #include "ct/base/time.hpp"
 #include "ct/conntrack.hpp"
 #include "ct/table/memory.hpp"
+#include "nat/address_range.hpp"
 #include "nat/rule.hpp"
 #include "nat/wide.hpp"
 
@@ -41,13 +42,6 @@
 #include <vector>
 
 namespace nat {
-
-/// Addresses from `first` to `last`, both included.
-struct AddressRange {
-    ct::Family family = ct::Family::None;
-    ct::Addr first;
-    ct::Addr last;
-};
 
 /// What a port must be like.
 struct Wanted {

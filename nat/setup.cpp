@@ -86,20 +86,22 @@ PortRange port_class(std::uint8_t proto, std::uint16_t original) noexcept {
 }
 
 Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddresses> ports,
-             std::uint64_t seed)
+             std::uint64_t seed, Carriers* carriers)
     : rules_{rules},
       table_{table},
       ports_{std::move(ports)},
+      carriers_{carriers != nullptr && carriers->size() > 0 ? carriers : nullptr},
       key_{seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed)},
       address_key_{ct::HashKey::from_seed(1)},
       pools_{pools_of(rules, ports_), quarantine_of(rules)},
       workers_{std::make_unique<Worker[]>(table.workers())},
       hints_{std::make_unique<Hint[]>(kHints)} {
-    if (!pools_.any()) return;
     // One more user than there are workers: control ends connections, too.
-    mappings_ = std::make_unique<Mappings>(
-        table.indices(), table.workers() + 1,
-        seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed + 1));
+    if (pools_.any())
+        mappings_ = std::make_unique<Mappings>(
+            table.indices(), table.workers() + 1,
+            seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed + 1));
+    if (mappings_ == nullptr && carriers_ == nullptr) return;
     table_.set_release(
         {[](void* self, ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
             const ct::Tuple& reply, ct::Nanos now) noexcept {
@@ -109,7 +111,7 @@ Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddress
 }
 
 Setup::~Setup() {
-    if (mappings_ != nullptr) table_.set_release({});
+    if (mappings_ != nullptr || carriers_ != nullptr) table_.set_release({});
 }
 
 ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
@@ -162,16 +164,19 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
 
     const PortField field = source_field(p.reply.proto);
     const auto map = [&]() noexcept {
-        return behaviour.endpoint_independent() && field != nullptr
-                   ? map_independently(w, p, *rule, *range, field, now)
-                   : map_dependently(w, p, behaviour, *range, field, now);
+        if (behaviour.endpoint_independent() && field != nullptr)
+            return map_independently(w, p, *rule, *range, field, now);
+        if (rule != nullptr && knows_subscribers(*rule))
+            return map_for_subscriber(w, p, *rule, *range, field, now);
+        return map_dependently(w, p, behaviour, *range, field, now);
     };
     ct::Drop drop = map();
     // Who has to go for this connection in a full table may have the port that it needs.
     if (drop == ct::Drop::NatNoPort && table_.make_room(w, p, now)) drop = map();
     if (!p.alive()) return p.drop;
-    const bool tell = drop == ct::Drop::NatNoPort && behaviour.exhausted == NoPort::Icmp;
-    return tell ? ct::Drop::NatPortReject : drop;
+    if (drop == ct::Drop::None || behaviour.exhausted != NoPort::Icmp) return drop;
+    p.tell_sender = true;
+    return drop == ct::Drop::NatNoPort ? ct::Drop::NatPortReject : drop;
 }
 
 ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& behaviour,
@@ -221,6 +226,9 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     const std::optional<Hairpin> hairpin = leaves ? hairpin_of(p) : std::nullopt;
     const Rule* rule =
         leaves ? rules_.peek_snat(p, hairpin ? hairpin->as_from : p.out_port) : nullptr;
+    if (rule != nullptr && (p.lease & lease::kSubscriber) != 0 && knows_subscribers(*rule) &&
+        carriers_->at(rule->carrier).gives_ports())
+        return next_for_subscriber(w, p, *rule, field, now);
     const bool has_range = rule != nullptr && !rule->target.ports.any();
     const std::uint16_t port = p.original.sport.host();
     const Wanted wanted{has_range ? rule->target.ports : port_class(p.reply.proto, port),
@@ -330,18 +338,26 @@ std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
     return ct::hash(key_, key) | 1;
 }
 
+std::optional<Setup::Hinted> Setup::hint_for(const ct::Tuple& original) noexcept {
+    if (!any_hint_.load(std::memory_order_relaxed)) return std::nullopt;
+    const std::uint64_t tag = source_tag(original);
+    const Hint& hint = hint_of(tag);
+    if (hint.tag.load(std::memory_order_relaxed) != tag) return std::nullopt;
+    Hinted out;
+    for (std::size_t i = 0; i < 2; ++i)
+        ct::store(out.addr.bytes.data() + 8 * i, hint.addr[i].load(std::memory_order_relaxed));
+    out.port =
+        ct::Be16::from_raw(static_cast<std::uint16_t>(hint.port.load(std::memory_order_relaxed)));
+    return out;
+}
+
 bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Range& r,
                       ct::Nanos now) noexcept {
-    if (!any_hint_.load(std::memory_order_relaxed)) return false;
-    const std::uint64_t tag = source_tag(p.original);
-    const Hint& hint = hint_of(tag);
-    if (hint.tag.load(std::memory_order_relaxed) != tag) return false;
-
+    const std::optional<Hinted> hint = hint_for(p.original);
+    if (!hint) return false;
     const ct::Tuple before = p.reply;
-    for (std::size_t i = 0; i < 2; ++i)
-        ct::store(p.reply.dst.bytes.data() + 8 * i, hint.addr[i].load(std::memory_order_relaxed));
-    p.reply.*field =
-        ct::Be16::from_raw(static_cast<std::uint16_t>(hint.port.load(std::memory_order_relaxed)));
+    p.reply.dst = hint->addr;
+    p.reply.*field = hint->port;
     const bool in_range =
         r.contains(p.reply.dst) && (r.ports.any() || r.ports.contains((p.reply.*field).host()));
     if (in_range && suits(w, p, field, now)) return true;

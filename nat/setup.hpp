@@ -65,6 +65,7 @@
 #include "ct/base/time.hpp"
 #include "ct/conntrack.hpp"
 #include "ct/table/hash.hpp"
+#include "nat/carriers.hpp"
 #include "nat/mappings.hpp"
 #include "nat/ports.hpp"
 #include "nat/rule_set.hpp"
@@ -108,6 +109,8 @@ inline constexpr std::uint8_t kDestination = 1U << 1;  ///< the mapping that it 
 inline constexpr std::uint8_t kShare = 1U << 2;        ///< a port that is not to become a mapping's
 inline constexpr std::uint8_t kPermit = 1U << 3;       ///< lets its remote address in
 inline constexpr std::uint8_t kPermitIn = 1U << 4;     ///< the same, with kDestination
+inline constexpr std::uint8_t kSubscriber = 1U
+                                            << 5;  ///< what its subscriber may have (carrier.hpp)
 }  // namespace lease
 
 class Setup {
@@ -130,9 +133,10 @@ public:
     static constexpr std::uint64_t kMaxAddressesTried = 4096;
 
     /// `ports` is indexed by PortId. `rules` and `table` outlive this. `seed` 0 draws a random key;
-    /// anything else is for reproducible tests.
+    /// anything else is for reproducible tests. `carriers` are those that rules name; it outlives
+    /// this, and may be null if none does.
     Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddresses> ports,
-          std::uint64_t seed = 0);
+          std::uint64_t seed = 0, Carriers* carriers = nullptr);
     ~Setup();
     Setup(const Setup&) = delete;
     Setup& operator=(const Setup&) = delete;
@@ -153,6 +157,11 @@ public:
     /// After confirm() said ReplyTaken: puts another free mapping in p.reply, with the same
     /// address. None, or what the packet is to be dropped for, as there is none.
     [[nodiscard]] ct::Drop next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+
+    /// Once a turn, by one worker: takes back what subscribers have not used for long enough.
+    void tick(ct::WorkerId w, ct::Nanos now) noexcept {
+        if (carriers_ != nullptr) carriers_->expire(w, now);
+    }
 
     /// The endpoint-independent mappings, and the ports of the addresses that they may have; null
     /// if no rule makes any.
@@ -221,6 +230,21 @@ private:
     void track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
                   ct::Nanos now) const noexcept;
 
+    // ---- setup_carrier.cpp
+    class Subscriber;
+    [[nodiscard]] bool knows_subscribers(const Rule& rule) const noexcept {
+        return carriers_ != nullptr && rule.carrier < carriers_->size();
+    }
+    [[nodiscard]] ct::Drop map_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule& rule,
+                                              const Range& range, ct::Be16 ct::Tuple::*field,
+                                              ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Drop next_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule& rule,
+                                               ct::Be16 ct::Tuple::*field, ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Drop choose_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule& rule,
+                                                 const Range& range, Endpoint& external,
+                                                 ct::Nanos now) noexcept;
+    void mapping_ended(const Mappings::Mapping& m, ct::Nanos now) noexcept;
+
     // ---- setup.cpp
     [[nodiscard]] ct::Drop map_dependently(ct::WorkerId w, ct::Packet& p,
                                            const Behaviour& behaviour, const Range& range,
@@ -248,6 +272,12 @@ private:
     [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original,
                                         std::uint64_t nth = 0) const noexcept;
     [[nodiscard]] bool is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept;
+    /// An external endpoint that a source endpoint was given.
+    struct Hinted {
+        ct::Addr addr;
+        ct::Be16 port;
+    };
+    [[nodiscard]] std::optional<Hinted> hint_for(const ct::Tuple& original) noexcept;
     [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                                  const Range& r, ct::Nanos now) noexcept;
     void leave_hint(const ct::Packet& p, ct::Be16 ct::Tuple::*field) noexcept;
@@ -269,6 +299,7 @@ private:
     const RuleSet& rules_;
     ct::Conntrack& table_;
     std::vector<PortAddresses> ports_;
+    Carriers* carriers_;       ///< null: no rule knows subscribers
     ct::HashKey key_;          ///< secret
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
     const Steering* steering_ = nullptr;  ///< null: nothing is known

@@ -103,8 +103,11 @@ ct::Drop Setup::map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rul
     const auto fits = [&range](const Endpoint& e) noexcept {
         return range.contains(e.addr) && (range.ports.any() || range.ports.contains(e.port.host()));
     };
+    ct::Drop refused = ct::Drop::NatNoPort;
     const auto choose = [&](Endpoint& e) noexcept {
-        return choose_external(w, p, rule, range, e, now);
+        if (!knows_subscribers(rule)) return choose_external(w, p, rule, range, e, now);
+        refused = choose_for_subscriber(w, p, rule, range, e, now);
+        return refused == ct::Drop::None;
     };
     const Mappings::Making making{
         (p.lease & lease::kDestination) != 0 && p.mapping_port != ct::kNoPort ? p.mapping_port
@@ -112,7 +115,7 @@ ct::Drop Setup::map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rul
         static_cast<std::uint16_t>(&rule - rules_.rules().data())};
     Endpoint external;
     if (!mappings_->enter(w, source_of(p.original), making, fits, choose, external))
-        return ct::Drop::NatNoPort;
+        return refused != ct::Drop::None ? refused : ct::Drop::NatNoPort;
     p.reply.dst = external.addr;
     p.reply.*field = external.port;
     p.lease |= lease::kSource;
@@ -188,6 +191,7 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
     const auto ended = [&](const Mappings::Mapping& m) noexcept {
         const bool rests = rules_.rules()[m.rule].behaviour.quarantine_s != 0;
         free_port(m.external, rests ? Ports::After::Rest : Ports::After::AtOnce);
+        mapping_ended(m, now);
     };
     const Endpoint out = external_of(reply.dst, reply);
     const Endpoint in = external_of(original.dst, original);
@@ -197,6 +201,7 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
     if ((held & lease::kDestination) != 0) mappings_->leave(w, source_of(reply), in, ended);
     if ((held & lease::kShare) != 0)
         mappings_->unshare(w, out, [&]() noexcept { free_port(out, Ports::After::AtOnce); });
+    if ((held & lease::kSubscriber) != 0) carriers_->release(original, reply, now);
 }
 
 /// Has the connection tracked as the rule says. `outbound`: the direction of what goes out.

@@ -124,6 +124,8 @@ struct Packet {
     /// What NAT gave the connection and takes back when it ends (ct::Release); 0: nothing. The
     /// entry's once it is linked.
     std::uint8_t lease = 0;
+    bool tell_sender =
+        false;  ///< dropped by NAT for a reason that its sender is to be told by ICMP
     /// Port by which the mapping that is the packet's destination reaches the outside; valid where
     /// `lease` says that it has such a destination (nat/setup.hpp).
     PortId mapping_port = kNoPort;
@@ -153,6 +155,7 @@ struct Packet {
         mark = 0;
         masqueraded = false;
         lease = 0;
+        tell_sender = false;
         out_port = kNoPort;
         next_hop = 0;
     }

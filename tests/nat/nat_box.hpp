@@ -106,10 +106,12 @@ struct Outcome {
 class NatBox {
 public:
     explicit NatBox(std::vector<nat::Rule> rules, std::uint32_t max = 4096,
-                    nat::Action policy = nat::Action::Accept, const ct::Features& features = {})
+                    nat::Action policy = nat::Action::Accept, const ct::Features& features = {},
+                    const std::vector<nat::CarrierSettings>& carriers = {})
         : rules_{std::move(rules), 2, policy},
           table_{settings(max), 2, 1, features},
-          setup_{rules_, table_, port_addresses(), 1} {}
+          carriers_{carriers, &block_log_, 1},
+          setup_{rules_, table_, port_addresses(), 1, &carriers_} {}
 
     /// Sends a frame in by `in_port` through the box, one hop.
     Outcome send(const Bytes& frame, ct::PortId in_port) {
@@ -135,6 +137,8 @@ public:
 
     [[nodiscard]] ct::Conntrack& table() { return table_; }
     [[nodiscard]] nat::Setup& setup() { return setup_; }
+    [[nodiscard]] nat::Carriers& carriers() { return carriers_; }
+    [[nodiscard]] nat::BlockLog& block_log() { return block_log_; }
     [[nodiscard]] const nat::RuleSet& rules() const { return rules_; }
 
 private:
@@ -221,6 +225,8 @@ private:
     ct::WorkerId worker_ = 0;  ///< whose turn it is
     nat::RuleSet rules_;
     ct::Conntrack table_;
+    nat::BlockLog block_log_{2, 1024};
+    nat::Carriers carriers_;
     nat::Setup setup_;
 };
 
