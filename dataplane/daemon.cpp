@@ -2,6 +2,7 @@
 #include "dataplane/daemon.hpp"
 
 #include "ct/proto/proto.hpp"
+#include "dataplane/control/block_logger.hpp"
 #include "dataplane/control/names.hpp"
 #include "dataplane/control/server.hpp"
 #include "dataplane/dataplane.hpp"
@@ -12,9 +13,11 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <exception>
+#include <memory>
 #include <pthread.h>
 #include <signal.h>
 #include <stop_token>
@@ -39,8 +42,46 @@ void log_notes(const std::vector<std::string>& notes) {
     for (const std::string& note : notes) spdlog::info(note);
 }
 
+/// Wall clock minus the workers' time.
+[[nodiscard]] std::int64_t wall_offset_ns(const Dataplane& dataplane) {
+    const auto wall = std::chrono::system_clock::now().time_since_epoch();
+    const auto own = static_cast<std::int64_t>(dataplane.clock().now());
+    return std::chrono::nanoseconds{wall}.count() - own;
+}
+
+/// Subscribers that `stats` names: those with the most connections.
+constexpr std::size_t kTopSubscribers = 10;
+
+/// What `stats` tells of a carrier rule.
+[[nodiscard]] nlohmann::ordered_json carrier_json(const nat::Carrier& carrier) {
+    const nat::CarrierTotals t = carrier.totals();
+    std::vector<nat::Carrier::Holding> top;
+    const auto busier = [](const auto& a, const auto& b) { return a.connections > b.connections; };
+    carrier.for_each([&](const nat::Carrier::Holding& h) {
+        if (top.size() == kTopSubscribers && !busier(h, top.back())) return;
+        top.insert(std::upper_bound(top.begin(), top.end(), h, busier), h);
+        if (top.size() > kTopSubscribers) top.pop_back();
+    });
+    nlohmann::ordered_json out{{"rule", carrier.settings().name},
+                               {"subscribers", t.subscribers},
+                               {"blocks", t.blocks},
+                               {"blocks_in_use", t.blocks_in_use}};
+    out["top"] = nlohmann::ordered_json::array();
+    for (const nat::Carrier::Holding& h : top)
+        out["top"].push_back({{"subscriber", to_string(h.subscriber)},
+                              {"zone", h.zone},
+                              {"outside", to_string(carrier.settings().outside.family, h.outside)},
+                              {"ranges", h.range_count},
+                              {"connections", h.connections},
+                              {"tcp_ports", h.ports[0]},
+                              {"udp_ports", h.ports[1]},
+                              {"icmp_ids", h.ports[2]},
+                              {"other_ports", h.ports[3]}});
+    return out;
+}
+
 /// What the control socket's `stats` tells of workers and ports.
-[[nodiscard]] std::string stats_json(const Dataplane& dataplane) {
+[[nodiscard]] std::string stats_json(const Dataplane& dataplane, const BlockLogger* blocks) {
     const auto object = [](const Totals& t) {
         return nlohmann::ordered_json{{"rx_packets", t.rx_packets}, {"rx_bytes", t.rx_bytes},
                                       {"tx_packets", t.tx_packets}, {"tx_bytes", t.tx_bytes},
@@ -63,19 +104,36 @@ void log_notes(const std::vector<std::string>& notes) {
     }
     const ct::FragmentCounts fragments = dataplane.fragments();
     out["fragments"] = {{"datagrams", fragments.datagrams}, {"held", fragments.held}};
-    return out.dump();
+    for (std::size_t i = 0; i < dataplane.carriers().size(); ++i)
+        out["carriers"][std::to_string(i)] = carrier_json(dataplane.carriers().at(i));
+    if (blocks != nullptr) out["nat_log"] = nlohmann::ordered_json::parse(blocks->json());
+    return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-[[nodiscard]] ControlHooks hooks_for(Dataplane& dataplane) {
+/// The log of port blocks, if there is one.
+[[nodiscard]] std::unique_ptr<BlockLogger> block_logger_for(const Config& config,
+                                                            const Dataplane& dataplane) {
+    if (dataplane.block_log() == nullptr) return nullptr;
+    return std::make_unique<BlockLogger>(
+        config, *dataplane.block_log(),
+        BlockLogger::Hooks{.now = [&dataplane] { return dataplane.clock().now(); },
+                           .wall_offset_ns = [&dataplane] { return wall_offset_ns(dataplane); },
+                           .notify = [](std::string_view message) { spdlog::warn(message); }});
+}
+
+/// Every block has come back: what is on record ends with that.
+void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
+    std::vector<nat::BlockEvent> last;
+    dataplane.carriers().end(dataplane.clock().now(),
+                             [&](const nat::BlockEvent& e) { last.push_back(e); });
+    blocks.finish(last);
+}
+
+[[nodiscard]] ControlHooks hooks_for(Dataplane& dataplane, const BlockLogger* blocks) {
     return {.now = [&dataplane] { return dataplane.clock().now(); },
-            .wall_offset_ns =
-                [&dataplane] {
-                    const auto wall = std::chrono::system_clock::now().time_since_epoch();
-                    const auto own = static_cast<std::int64_t>(dataplane.clock().now());
-                    return std::chrono::nanoseconds{wall}.count() - own;
-                },
+            .wall_offset_ns = [&dataplane] { return wall_offset_ns(dataplane); },
             .drops = [&dataplane] { return dataplane.totals().drops; },
-            .stats_json = [&dataplane] { return stats_json(dataplane); },
+            .stats_json = [&dataplane, blocks] { return stats_json(dataplane, blocks); },
             .settings_changed = [&dataplane] { dataplane.settings_changed(); },
             .log = [](std::string_view message) { spdlog::info(message); }};
 }
@@ -170,10 +228,11 @@ private:
 
 /// Everything between EAL's start and its end.
 [[nodiscard]] bool serve(const Config& config, const Placement& placement) {
-    Dataplane dataplane{config, placement};
+    Dataplane dataplane{config, placement, {.log_blocks = true}};
+    const std::unique_ptr<BlockLogger> blocks = block_logger_for(config, dataplane);
     Server server{{.path = config.control.socket, .mode = config.control.mode},
                   dataplane.conntrack(),
-                  hooks_for(dataplane)};
+                  hooks_for(dataplane, blocks.get())};
     dataplane.start();
     log_notes(dataplane.notes());
     spdlog::info("running; control socket {}", config.control.socket);
@@ -183,6 +242,7 @@ private:
         server.run(end.get_token());
     }
     dataplane.stop();
+    if (blocks != nullptr) end_blocks(dataplane, *blocks);
     return log_totals(dataplane);
 }
 

@@ -32,6 +32,13 @@ inline constexpr std::uint32_t kIdleTurns =
     return out;
 }
 
+/// Room for the records of port blocks, if there are any and somebody is to have them.
+[[nodiscard]] std::unique_ptr<nat::BlockLog> block_log_of(const Config& config,
+                                                          ct::WorkerId workers, bool wanted) {
+    if (!wanted || config.carriers.empty() || !config.nat_log.on()) return nullptr;
+    return std::make_unique<nat::BlockLog>(workers, config.nat_log.queue);
+}
+
 [[nodiscard]] ct::FragmentSettings fragment_settings(const Config& config, ct::WorkerId workers,
                                                      std::uint64_t seed) {
     const std::uint32_t held =
@@ -52,7 +59,9 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
       crowded_{placement.crowded},
       conntrack_{config.conntrack, worker_count_, options.seed, features_of(config)},
       rules_{config.rules, worker_count_, config.filter_policy, config.zones},
-      nat_{rules_, conntrack_, nat_addresses(config), options.seed},
+      block_log_{block_log_of(config, worker_count_, options.log_blocks)},
+      carriers_{config.carriers, block_log_.get(), options.seed},
+      nat_{rules_, conntrack_, nat_addresses(config), options.seed, &carriers_},
       prefixes_{config.nptv6, own_addresses(config, ct::Family::Ipv6)},
       fragments_{fragment_settings(config, worker_count_,
                                    options.seed != 0 ? options.seed : clock_.now())},

@@ -15,6 +15,7 @@
 #include "dataplane/stats.hpp"
 #include "dataplane/steering.hpp"
 #include "dataplane/worker.hpp"
+#include "nat/carriers.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
 
@@ -29,7 +30,8 @@ namespace dp {
 /// What only tests and generators choose otherwise.
 struct DataplaneOptions {
     Neighbours neighbours = Neighbours::Resolve;
-    std::uint64_t seed = 0;  ///< of all hashes; 0: random
+    std::uint64_t seed = 0;   ///< of all hashes; 0: random
+    bool log_blocks = false;  ///< somebody will read block_log(), if the configuration has one
 };
 
 /// Life: made (ports open, nothing moves) -> start() -> stop() -> destroyed. EAL runs all the
@@ -61,6 +63,10 @@ public:
     [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
     [[nodiscard]] ct::Conntrack& conntrack() noexcept { return conntrack_; }
     [[nodiscard]] const nat::RuleSet& rules() const noexcept { return rules_; }
+    [[nodiscard]] nat::Carriers& carriers() noexcept { return carriers_; }
+    [[nodiscard]] const nat::Carriers& carriers() const noexcept { return carriers_; }
+    /// Where the records of port blocks are to be taken out, by one thread; null: there are none.
+    [[nodiscard]] nat::BlockLog* block_log() const noexcept { return block_log_.get(); }
     [[nodiscard]] const Forward& forward() const noexcept { return forward_; }
     [[nodiscard]] ct::FragmentCounts fragments() const noexcept { return fragments_.counts(); }
     [[nodiscard]] ct::WorkerId workers() const noexcept { return worker_count_; }
@@ -96,6 +102,8 @@ private:
     Clock clock_;
     ct::Conntrack conntrack_;
     nat::RuleSet rules_;
+    std::unique_ptr<nat::BlockLog> block_log_;  ///< null: blocks of ports are not logged
+    nat::Carriers carriers_;
     nat::Setup nat_;
     nat::PrefixTranslator prefixes_;
     ct::FragmentTable fragments_;

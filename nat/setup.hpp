@@ -109,8 +109,7 @@ inline constexpr std::uint8_t kDestination = 1U << 1;  ///< the mapping that it 
 inline constexpr std::uint8_t kShare = 1U << 2;        ///< a port that is not to become a mapping's
 inline constexpr std::uint8_t kPermit = 1U << 3;       ///< lets its remote address in
 inline constexpr std::uint8_t kPermitIn = 1U << 4;     ///< the same, with kDestination
-inline constexpr std::uint8_t kSubscriber = 1U
-                                            << 5;  ///< what its subscriber may have (carrier.hpp)
+inline constexpr std::uint8_t kSubscriber = 1U << 5;   ///< a part of what its subscriber has
 }  // namespace lease
 
 class Setup {

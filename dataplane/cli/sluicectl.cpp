@@ -3,6 +3,7 @@
 // sluicectl: conntrack(8) for a Sluice daemon. What it prints where, and how it exits, is
 // conntrack(8)'s own: entries to stdout, the summary to stderr, 0 done, 1 failed, 2 bad parameter.
 #include "dataplane/cli/arguments.hpp"
+#include "dataplane/cli/nat_query.hpp"
 #include "dataplane/cli/show.hpp"
 #include "dataplane/control/client.hpp"
 
@@ -10,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -253,6 +255,11 @@ void catch_signals() {
 }
 
 int run(int argc, char** argv) {
+    if (dp::is_nat_query(argc, argv)) {
+        const auto now = std::chrono::system_clock::now().time_since_epoch();
+        return dp::run_nat_query(
+            dp::parse_nat_query(argc, argv, std::chrono::nanoseconds{now}.count()));
+    }
     std::vector<std::string> warnings;
     const auto warn = [&] {
         for (const std::string& warning : warnings) fmt::print(stderr, "{}\n", warning);
@@ -288,6 +295,9 @@ int main(int argc, char** argv) {
     } catch (const dp::BadParameter& e) {
         tell(e.what());
         fmt::print(stderr, "Try `sluicectl -h' or 'sluicectl --help' for more information.\n");
+        return 2;
+    } catch (const dp::ConfigError& e) {
+        fmt::print(stderr, "{}", e.report("sluicectl"));
         return 2;
     } catch (const std::exception& e) {
         tell(e.what());

@@ -28,6 +28,8 @@ Sluice's own:
   set NAME VALUE          change one while the daemon runs
   drops [--all]           dropped packets by reason
   ping                    succeed if the daemon answers
+  nat-who, nat-where      who had an external port, and which a subscriber has: not from the
+                          daemon, but from configuration and log (nat-who --help)
 
 Filters:
   -s, --src, --orig-src ADDRESS[/LENGTH]   source, original direction

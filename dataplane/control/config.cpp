@@ -162,6 +162,7 @@ Config parse_config(std::string_view text, std::string_view file, const Machine&
     read_routes(root, config);
     read_neighbours(root, config);
     read_services(root, config);
+    read_nat_log(root, config);
     root.finish();
     if (problems.count() > 0) throw ConfigError(config.file, std::move(problems).sorted());
     return config;

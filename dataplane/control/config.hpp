@@ -12,6 +12,7 @@
 #include "ct/conntrack.hpp"
 #include "ct/wire/packet.hpp"
 #include "ct/wire/tuple.hpp"
+#include "nat/carrier_settings.hpp"
 #include "nat/nptv6.hpp"
 #include "nat/rule.hpp"
 
@@ -122,6 +123,21 @@ struct LogConfig {
     std::string file;  ///< empty: standard error
 };
 
+enum class BlockLogFormat : std::uint8_t { Json, Syslog };
+
+/// [nat_log]
+struct BlockLogConfig {
+    std::string file;  ///< empty: none
+    BlockLogFormat format = BlockLogFormat::Json;
+    std::string syslog;            ///< `udp:ADDRESS[:PORT]` or `unix:PATH`; empty: none
+    unsigned facility = 16;        ///< RFC 5424 6.2.1; local0
+    bool keep_going = false;       ///< throw records away while a destination fails
+    std::uint32_t queue = 16'384;  ///< records between each worker and the log
+
+    [[nodiscard]] bool on() const noexcept { return !file.empty() || !syslog.empty(); }
+    friend bool operator==(const BlockLogConfig&, const BlockLogConfig&) = default;
+};
+
 /// [control]
 struct ControlConfig {
     std::string socket = "/run/sluice.sock";
@@ -134,10 +150,11 @@ struct Config {
     DataplaneConfig dataplane;
     std::vector<PortConfig> ports;  ///< indexed by ct::PortId
     ct::Settings conntrack;
-    bool labels = false;                  ///< every connection has room for labels
-    std::vector<nat::ZonePolicy> zones;   ///< those with a policy of their own
-    std::vector<TimeoutPolicy> policies;  ///< [[timeout_policy]], in the file's order
-    std::vector<nat::Rule> rules;         ///< in the file's order, all chains
+    bool labels = false;                         ///< every connection has room for labels
+    std::vector<nat::ZonePolicy> zones;          ///< those with a policy of their own
+    std::vector<TimeoutPolicy> policies;         ///< [[timeout_policy]], in the file's order
+    std::vector<nat::Rule> rules;                ///< in the file's order, all chains
+    std::vector<nat::CarrierSettings> carriers;  ///< Rule::carrier is an index
     /// What happens to a packet that no filter rule decides: Accept or Drop.
     nat::Action filter_policy = nat::Action::Accept;
     std::vector<nat::PrefixPair> nptv6;  ///< [[nptv6]], in the file's order
@@ -145,6 +162,7 @@ struct Config {
     std::vector<NeighbourConfig> neighbours;
     ForwardConfig forward;
     LogConfig log;
+    BlockLogConfig nat_log;
     ControlConfig control;
 
     /// The id of the port called `name`, or kNoPort.

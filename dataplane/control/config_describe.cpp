@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <array>
 #include <iterator>
@@ -82,6 +83,10 @@ std::string describe(const Config& config) {
         fmt::format_to(to, "nptv6: {} inside is {} outside by port {}\n", to_string(n.internal),
                        to_string(n.external),
                        n.port < config.ports.size() ? config.ports[n.port].name : "?");
+    for (const nat::CarrierSettings& s : config.carriers) out += describe_carrier(s) + '\n';
+    if (std::any_of(config.carriers.begin(), config.carriers.end(),
+                    [](const nat::CarrierSettings& s) { return s.blocks.has_value(); }))
+        out += describe_nat_log(config.nat_log) + '\n';
     for (const RouteConfig& r : config.routes) {
         fmt::format_to(to, "route {}", to_string(r.to));
         if (r.via) fmt::format_to(to, " via {}", to_string(r.to.family, *r.via));

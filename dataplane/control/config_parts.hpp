@@ -20,6 +20,7 @@ void read_dataplane(Section& root, const Machine& machine, Config& config);
 void read_conntrack(Section& root, const Machine& machine, Config& config);
 void read_overflow(Section& conntrack, ct::Settings& out);  ///< of [conntrack]; needs its `max`
 void read_services(Section& root, Config& config);          ///< [forward], [log], [control]
+void read_nat_log(Section& root, Config& config);           ///< [nat_log]
 void read_ports(Section& root, Config& config);
 void read_tracking(Section& root, Config& config);  ///< [[zone]], [[timeout_policy]]
 void read_rules(Section& root, Config& config);     ///< [[rule]], [filter]
@@ -41,6 +42,17 @@ void read_conn_match(Section& section, nat::ConnMatch& out);
 /// What a [[rule]] with action "static" comes to, of which `read` is what its keys say; or reports.
 [[nodiscard]] std::vector<nat::Rule> static_rules(Section& section, const Config& config,
                                                   const std::vector<nat::Rule>& read);
+/// The keys of [[rule]] that say what a subscriber may have: adds to config.carriers, and sets
+/// rule.carrier. `src` is what the rule lists as such.
+void read_carrier(Section& section, Config& config, nat::Rule& rule,
+                  std::span<const nat::Prefix> src);
+/// Reports rules of `sections` that give out what subscribers are given by another. `origin[i]` is
+/// the section that rule i comes from.
+void check_carriers(std::span<Section> sections, const Config& config,
+                    std::span<const std::size_t> origin);
+/// What read_carrier() and read_nat_log() read, for the log.
+[[nodiscard]] std::string describe_carrier(const nat::CarrierSettings& settings);
+[[nodiscard]] std::string describe_nat_log(const BlockLogConfig& log);
 
 /// The id of the port that `name` names. Reports a name that no port has, and gives kNoPort.
 [[nodiscard]] ct::PortId resolve_port(Section& section, const Config& config, const Text& name);

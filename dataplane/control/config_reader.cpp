@@ -80,7 +80,9 @@ int Section::line_of(std::string_view key) const {
 
 std::string Section::child_title(std::string_view key) const {
     if (title_.empty()) return std::string{key};
-    return fmt::format("{}.{}", std::string_view{title_}.substr(1, title_.size() - 2), key);
+    const std::size_t first = title_.find_first_not_of('[');
+    const std::size_t last = title_.find_last_not_of(']');
+    return fmt::format("{}.{}", std::string_view{title_}.substr(first, last + 1 - first), key);
 }
 
 void Section::problem_at(int line, std::string problem, std::string remedy) {

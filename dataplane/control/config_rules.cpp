@@ -333,7 +333,7 @@ std::vector<nat::Rule> expand(const nat::Rule& common, const Alternatives& a) {
     return rules;
 }
 
-std::vector<nat::Rule> read_rule(Section& section, const Config& config) {
+std::vector<nat::Rule> read_rule(Section& section, Config& config) {
     nat::Rule common;
     const bool understood = read_kind(section, common);
     const auto action = understood ? section.text("action") : std::nullopt;
@@ -345,6 +345,7 @@ std::vector<nat::Rule> read_rule(Section& section, const Config& config) {
     read_protocols(section, lists.proto);
     read_ranges(section, "sport", lists.sport);
     read_ranges(section, "dport", lists.dport);
+    read_carrier(section, config, common, lists.src);
     section.finish();
     if (lists.combinations() > kMaxRulesPerSection) {
         section.problem_at(
@@ -432,7 +433,9 @@ void read_rules(Section& root, Config& config) {
         return;
     }
     // A rule that was misread may seem to shadow others, or to be shadowed.
-    if (root.mistakes() == mistakes_before) check_shadowed(sections, config.rules, origin);
+    if (root.mistakes() != mistakes_before) return;
+    check_shadowed(sections, config.rules, origin);
+    check_carriers(sections, config, origin);
 }
 
 }  // namespace dp

@@ -292,7 +292,8 @@ void check_target(Section& section, const nat::Rule& rule) {
         section.problem(ports_key, "port 0 cannot be translated to", "begin with port 1 or above");
     const bool has_ports =
         rule.match.proto >= 0 && nat::has_ports(static_cast<std::uint8_t>(rule.match.proto));
-    if (!has_ports)
+    const bool for_all = section.has("blocks") || section.has("deterministic");  // ids, too
+    if (!has_ports && !for_all)
         section.problem(ports_key, "ports to translate to stand without a protocol that has ports",
                         "name the protocols, like proto = [\"tcp\", \"udp\"]");
 }

@@ -29,6 +29,9 @@ constexpr std::uint32_t kSweepSlice = 4096;
 /// How often held fragments are looked at.
 constexpr ct::Nanos kFragmentPeriod = ct::kNanosPerSecond;
 
+/// How often blocks of ports that may be idle are looked at.
+constexpr ct::Nanos kCarrierPeriod = ct::kNanosPerSecond;
+
 constexpr std::uint16_t kSmallRoom = RTE_PKTMBUF_HEADROOM + 2048;  // bytes
 constexpr std::uint16_t kLargeRoom = 65'535;                       // bytes; what an mbuf can say
 constexpr std::uint32_t kLargeBuffers = 255;
@@ -108,7 +111,8 @@ Engine::Engine(const Config& config, std::uint64_t seed, Listeners listeners)
       large_{make_pool("large", kLargeBuffers, kLargeRoom)},
       conntrack_{config.conntrack, 1, seed, features_of(config)},
       rules_{config.rules, 1, config.filter_policy, config.zones},
-      nat_{rules_, conntrack_, addresses_of(config), seed},
+      carriers_{config.carriers, nullptr, seed},
+      nat_{rules_, conntrack_, addresses_of(config), seed, &carriers_},
       prefixes_{config.nptv6, own_addresses(config, ct::Family::Ipv6)},
       fragments_{fragments_of(config, seed)},
       forward_{config, links_of(config), {small_.get()}, counters_, Neighbours::Assume},
@@ -256,6 +260,9 @@ void Engine::pass_time(ct::Nanos until) {
         report_events();
     }
     now_ = until;
+    if (carriers_.size() == 0 || now_ < carriers_due_) return;
+    carriers_.expire_all(kWorker, now_);
+    carriers_due_ = now_ + kCarrierPeriod;
 }
 
 void Engine::sweep() {

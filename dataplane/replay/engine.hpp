@@ -21,6 +21,7 @@
 #include "dataplane/replay/capture.hpp"
 #include "dataplane/replay/verdicts.hpp"
 #include "dataplane/stats.hpp"
+#include "nat/carriers.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
 
@@ -104,6 +105,7 @@ private:
     std::array<WorkerCounters, 1> counters_;
     ct::Conntrack conntrack_;
     nat::RuleSet rules_;
+    nat::Carriers carriers_;
     nat::Setup nat_;
     nat::PrefixTranslator prefixes_;
     ct::FragmentTable fragments_;
@@ -112,6 +114,7 @@ private:
 
     ct::Nanos now_ = 0;
     ct::Nanos sweep_due_;  ///< no connection expires before this
+    ct::Nanos carriers_due_ = 0;
     ct::Nanos fragments_due_;
     std::vector<Held> held_;
 };

@@ -52,6 +52,23 @@ TEST(ShippedConfigs, QuickstartNeedsNoPrivileges) {
     for (const PortConfig& port : c.ports) EXPECT_TRUE(port.device.starts_with("net_null"));
 }
 
+TEST(ShippedConfigs, CarrierNatSharesOutAsItsCommentsSay) {
+    const Config c = shipped("carrier-nat");
+
+    ASSERT_EQ(c.carriers.size(), 2U);
+    ASSERT_TRUE(c.carriers[0].deterministic);
+    const nat::Deterministic shares{*c.carriers[0].deterministic};
+    EXPECT_EQ(shares.subscribers(), 4096U);
+    EXPECT_EQ(shares.ratio(), 128U);
+    EXPECT_EQ(shares.ports_each(), 448U);
+    ASSERT_TRUE(shares.overflow());
+    EXPECT_EQ(shares.overflow()->count(), 7168U);
+    ASSERT_TRUE(c.carriers[1].blocks);
+    EXPECT_EQ(c.carriers[1].ports.count() / c.carriers[1].blocks->size, 126U);
+    EXPECT_TRUE(c.nat_log.on());
+    EXPECT_TRUE(c.conntrack.room.never_delete_mappings);
+}
+
 TEST(ShippedConfigs, NatGatewayTranslatesBothFamilies) {
     const Config c = shipped("nat-gateway");
 

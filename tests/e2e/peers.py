@@ -115,6 +115,40 @@ def udp_refused(args):
 
 
 # --- frames by hand ------------------------------------------------------------------------------
+# --- external endpoints -----------------------------------------------------------------------------
+def serve_mirror(args):
+    """Tells the sender of each datagram which endpoint it came from."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("", args.port))
+    print("ready", flush=True)
+    while True:
+        _, (address, port) = server.recvfrom(64)
+        server.sendto(f"{address} {port}".encode(), (address, port))
+
+
+def ask_mirror(args):
+    """Opens sockets of `source` one after the other; prints the endpoints that the mirror saw."""
+    endpoints, silent, kept = [], 0, []
+    for _ in range(args.count):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.settimeout(args.patience)
+        sender.bind((args.source, 0))
+        sender.connect((args.address, args.port))
+        try:
+            for attempt in range(3):  # the first datagram may wait for ARP, or be lost
+                sender.send(b"who am I?")
+                try:
+                    address, port = sender.recv(64).decode().split()
+                    endpoints.append([address, int(port)])
+                    break
+                except TimeoutError:
+                    silent += attempt == 2
+        except OSError:  # told by ICMP
+            silent += 1
+        kept.append(sender)
+    say(endpoints=endpoints, silent=silent)
+
+
 def checksum(data):
     if len(data) % 2:
         data += b"\0"
@@ -251,6 +285,8 @@ def main():
     role(fetch_stream, address=str, port=int)
     role(listen, address=str, port=int, seconds=60.0)
     role(udp_refused, address=str, port=int)
+    role(serve_mirror, port=int)
+    role(ask_mirror, source=str, address=str, port=int, count=1, patience=0.5)
     role(send_syns, device="eth0", source=str, gateway=str, address=str, port=80, sport=10000,
          count=10, gap=0.01, seconds=0.5)
     role(flood, device="eth0", source=str, gateway=str, address=str, port=80, seconds=10.0,
