@@ -94,6 +94,7 @@ public:
     // ---- Control path.
 
     [[nodiscard]] const NeighbourTable& neighbours() const noexcept { return neighbours_; }
+    [[nodiscard]] const RouteTable& routes() const noexcept { return routes_; }
     /// Frees whatever waits for a neighbour or lies in an outbox, as Drop::Stopped. The workers
     /// have stopped.
     void drain() noexcept;

@@ -4,6 +4,7 @@
 #include "ct/wire/headers.hpp"
 #include "nat/rewrite.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace dp {
@@ -48,22 +49,28 @@ void Pipeline::run(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noe
     const ct::ParseOptions options{.checksum = ct_.settings().checksum};
     ct::parse(packets, options);       // ct/wire/parse.cpp  bytes to tuple, or a drop reason
     track_fragments(w, packets, now);  // below              ports for later fragments
-    connect(w, packets, now);          // below              everything up to the frame
-    for (const Packet& p : packets)    // below              what waited for a first fragment
+    told(Stage::Parse, packets, now);
+    connect(w, packets, now);        // below              everything up to the frame
+    for (const Packet& p : packets)  // below              what waited for a first fragment
         if (p.fragment == ct::Fragment::First && p.tuple.family != ct::Family::None)
             follow_first(w, p, now);
 }
 
 void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
     if (rules_.asks_how_full()) rules_.note_fill(w, ct_.fill_permille(w, now));
-    prefixes_.inward(packets);          // nat/nptv6.cpp      outside prefixes to inside ones
-    raw(w, packets);                    // nat/rule_set.cpp   notrack, zone
-    ct_.lookup(w, packets, now);        // ct/conntrack.cpp   hash, prefetch, find
-    ct_.update(w, packets, now);        // ct/conntrack.cpp   state, time-out; or Invalid
-    decide(w, packets, now);            // below              new ones, routes, rules, mappings
+    prefixes_.inward(packets);  // nat/nptv6.cpp      outside prefixes to inside ones
+    raw(w, packets);            // nat/rule_set.cpp   notrack, zone
+    told(Stage::Raw, packets, now);
+    ct_.lookup(w, packets, now);  // ct/conntrack.cpp   hash, prefetch, find
+    told(Stage::Lookup, packets, now);
+    ct_.update(w, packets, now);  // ct/conntrack.cpp   state, time-out; or Invalid
+    told(Stage::Update, packets, now);
+    decide(w, packets, now);  // below              new ones, routes, rules, mappings
+    told(Stage::Decide, packets, now);
     nat::rewrite(packets);              // nat/rewrite.cpp    addresses, ports, checksums
     prefixes_.outward(packets);         // nat/nptv6.cpp      inside prefixes to outside ones
     forward_.resolve(w, packets, now);  // dataplane/forward.cpp  TTL, neighbour, frame
+    told(Stage::Resolve, packets, now);
 }
 
 void Pipeline::track_fragments(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
@@ -83,9 +90,12 @@ void Pipeline::follow_first(ct::WorkerId w, const Packet& first, ct::Nanos now) 
         n = fragments_.release(first, held);
         std::array<Packet, kFollowers> packets;
         for (std::size_t i = 0; i < n; ++i) ct::resume(held[i], packets[i]);
-        const std::span<Packet> burst{packets.data(), n};
-        connect(w, burst, now);
-        for (Packet& p : burst) forward_.finish_held(w, p);
+        const std::size_t at_once = watch_ == nullptr ? std::max<std::size_t>(n, 1) : 1;
+        for (std::size_t i = 0; i < n; i += at_once) {
+            const std::span<Packet> burst{packets.data() + i, at_once};
+            connect(w, burst, now);
+            for (Packet& p : burst) forward_.finish_held(w, p);
+        }
     } while (n == held.size());
 }
 

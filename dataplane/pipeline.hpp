@@ -18,6 +18,23 @@
 
 namespace dp {
 
+/// What a burst has just been through; see Watch.
+enum class Stage : std::uint8_t { Parse, Raw, Lookup, Update, Decide, Resolve };
+
+/// Looks on while packets go through the pipeline, and changes nothing: for explanations.
+class Watch {
+public:
+    virtual ~Watch() = default;
+    /// The packets have been through `stage`. One that waits for its first fragment is told after
+    /// Parse only, and comes back as a burst of its own from Raw on.
+    virtual void after(Stage stage, std::span<const ct::Packet> packets, ct::Nanos now) = 0;
+
+protected:
+    Watch() = default;
+    Watch(const Watch&) = default;
+    Watch& operator=(const Watch&) = default;
+};
+
 /// Composes the stages; owns none of them, and all outlive it. Each worker passes its own WorkerId.
 class Pipeline {
 public:
@@ -32,6 +49,9 @@ public:
     /// first fragment, and is somebody else's.
     void run(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
 
+    /// From now on `watch`, if it is not null, is told after each stage. No worker runs.
+    void watch(Watch* watch) noexcept { watch_ = watch; }
+
     /// Once a turn: expires connections, and fragments whose first did not come.
     void tick(ct::WorkerId w, ct::Nanos now) noexcept;
 
@@ -45,6 +65,11 @@ private:
         std::uint64_t bytes = 0;
     };
 
+    /// A branch a burst and stage, where nobody watches.
+    void told(Stage stage, std::span<const ct::Packet> packets, ct::Nanos now) const noexcept {
+        if (watch_ != nullptr) [[unlikely]]
+            watch_->after(stage, packets, now);
+    }
     void track_fragments(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
     void follow_first(ct::WorkerId w, const ct::Packet& first, ct::Nanos now) noexcept;
     void connect(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
@@ -65,6 +90,7 @@ private:
     ct::FragmentTable& fragments_;
     Forward& forward_;
     std::span<WorkerCounters> counters_;
+    Watch* watch_ = nullptr;
 };
 
 }  // namespace dp

@@ -120,6 +120,19 @@ Engine::Engine(const Config& config, std::uint64_t seed, Listeners listeners)
       sweep_due_{kNever},
       fragments_due_{kNever} {
     if (listeners_.event) conntrack_.add_listener();
+    if (!listeners_.story) return;
+    narrator_ = std::make_unique<Narrator>(
+        Scene{config_, conntrack_, rules_, forward_},
+        [this](const void* owner) { return number_of(owner); }, listeners_.story);
+    pipeline_.watch(narrator_.get());
+}
+
+/// A packet that waits for its first fragment has been taken from its owner just now.
+std::uint64_t Engine::number_of(const void* owner) const noexcept {
+    if (owner == nullptr || owner == mbuf_) return mbuf_ == nullptr ? 0 : number_;
+    const auto held =
+        std::find_if(held_.begin(), held_.end(), [&](const Held& h) { return h.mbuf == owner; });
+    return held == held_.end() ? 0 : held->number;
 }
 
 Engine::~Engine() {
@@ -151,7 +164,10 @@ void Engine::receive(ct::PortId port, const Frame& frame, std::uint64_t number) 
     fill_packet(p, m, port);
 
     const Totals before = totals();
+    number_ = number;
+    mbuf_ = m;
     pipeline_.run(kWorker, {&p, 1}, now_);
+    mbuf_ = nullptr;
     const Verdict verdict = verdict_of(p);
     settle_held(verdict, before);
     if (p.owner == nullptr) {
@@ -238,6 +254,7 @@ void Engine::settle_held(const Verdict& current, const Totals& before) {
             }
         }
         rte_pktmbuf_free(h.mbuf);
+        if (narrator_) narrator_->settle(h.number, v.drop, now_);
         listeners_.verdict(h.number, v);
         return true;
     };

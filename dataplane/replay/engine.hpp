@@ -19,6 +19,7 @@
 #include "dataplane/forward.hpp"
 #include "dataplane/pipeline.hpp"
 #include "dataplane/replay/capture.hpp"
+#include "dataplane/replay/narrator.hpp"
 #include "dataplane/replay/verdicts.hpp"
 #include "dataplane/stats.hpp"
 #include "nat/carriers.hpp"
@@ -44,6 +45,9 @@ struct Listeners {
     std::function<void(const ct::Event&)> event;
     /// The packet with that number has been decided; each is, once.
     std::function<void(std::uint64_t, const Verdict&)> verdict;
+    /// What became of the packet with that number, and why. One that waits for its first fragment
+    /// is told of twice.
+    std::function<void(std::uint64_t, const Story&)> story;
 };
 
 /// The MAC of `port`: the configured one, else one made from its id.
@@ -96,6 +100,7 @@ private:
     void settle_held(const Verdict& current, const Totals& before);
     void sweep();
     void report_events();
+    [[nodiscard]] std::uint64_t number_of(const void* owner) const noexcept;
 
     const Config& config_;
     Listeners listeners_;
@@ -111,12 +116,15 @@ private:
     ct::FragmentTable fragments_;
     Forward forward_;
     Pipeline pipeline_;
+    std::unique_ptr<Narrator> narrator_;  ///< if somebody listens
 
     ct::Nanos now_ = 0;
     ct::Nanos sweep_due_;  ///< no connection expires before this
     ct::Nanos carriers_due_ = 0;
     ct::Nanos fragments_due_;
     std::vector<Held> held_;
+    std::uint64_t number_ = 0;        ///< of the packet that was received last
+    const rte_mbuf* mbuf_ = nullptr;  ///< its buffer while it is under way
 };
 
 }  // namespace dp::replay

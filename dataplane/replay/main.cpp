@@ -151,6 +151,10 @@ void feed(std::vector<Input>& inputs, const dp::Config& config, VerdictLog& verd
         if (outputs[port]) outputs[port]->write(when, bytes);
     };
     if (options.events) listeners.event = [&](const ct::Event& e) { printer.event(e); };
+    if (options.explain)
+        listeners.story = [&](std::uint64_t n, const dp::Story& story) {
+            if (options.explain->wants(n, story.tuples)) printer.story(story);
+        };
     listeners.verdict = [&](std::uint64_t n, const Verdict& v) { verdicts.decide(n, v); };
 
     Engine engine{config, options.seed, listeners};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/replay/options.hpp"
 
+#include "dataplane/control/filter.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,10 +27,14 @@ neighbours are taken for known, and what comes out is the same every time.
       --verdicts FILE    write `N PORT VERDICT CTSTATE DIR REASON` for each packet
   -L, --list             at the end print the table, as `sluicectl -L` would
   -E, --events           print the events, as `sluicectl -E` would
+      --explain [FILTER] print the story of each packet: what each stage made of it, and why.
+                         FILTER: a packet's number, a range (3-7), or a flow like
+                         `tcp 10.0.0.1:1234 > 192.0.2.1:80`, of which parts may be missing;
+                         packets of either direction match
       --stats            at the end print the totals and every drop reason
       --at-end SECONDS   let that time pass after the last packet before the end
   -o FORMAT[,...]        of --list and --events: extended id timestamp ktimestamp labels xml save
-                         json
+                         json; of --explain: json, an object a packet
       --seed N           of the table's hash and the choice of ports (default 1)
   -V, --version
   -h, --help
@@ -41,13 +47,15 @@ struct Spec {
     std::string_view name;  ///< without dashes
     char letter;            ///< 0: none
     bool takes_value;
+    bool may_take_value = false;  ///< or do without
 };
 
 constexpr std::array kSpecs{
-    Spec{"config", 'c', true}, Spec{"in", 'i', true},       Spec{"out", 'w', true},
-    Spec{"verdicts", 0, true}, Spec{"list", 'L', false},    Spec{"events", 'E', false},
-    Spec{"stats", 0, false},   Spec{"at-end", 0, true},     Spec{"output", 'o', true},
-    Spec{"seed", 0, true},     Spec{"version", 'V', false}, Spec{"help", 'h', false},
+    Spec{"config", 'c', true},       Spec{"in", 'i', true},       Spec{"out", 'w', true},
+    Spec{"verdicts", 0, true},       Spec{"list", 'L', false},    Spec{"events", 'E', false},
+    Spec{"stats", 0, false},         Spec{"at-end", 0, true},     Spec{"output", 'o', true},
+    Spec{"seed", 0, true},           Spec{"version", 'V', false}, Spec{"help", 'h', false},
+    Spec{"explain", 0, false, true},
 };
 
 [[nodiscard]] std::string quoted(std::string_view text) {
@@ -110,6 +118,27 @@ void read_format(std::string_view text, RenderOptions& out) {
     }
 }
 
+/// A number, a range of numbers, or a flow.
+[[nodiscard]] ExplainFilter explain_filter_of(std::string_view text) {
+    ExplainFilter out;
+    if (text.empty()) return out;
+    if (text.find_first_not_of("0123456789-") != std::string_view::npos) {
+        try {
+            out.flow = parse_flow_pattern(text);
+        } catch (const BadParameter& e) {
+            throw UsageError(std::string{"--explain: "} + e.what());
+        }
+        return out;
+    }
+    constexpr auto kMost = std::numeric_limits<std::uint64_t>::max();
+    const auto dash = text.find('-');
+    out.first = number_of<std::uint64_t>("explain", text.substr(0, dash), 1, kMost);
+    out.last = dash == std::string_view::npos
+                   ? out.first
+                   : number_of<std::uint64_t>("explain", text.substr(dash + 1), out.first, kMost);
+    return out;
+}
+
 void apply(const Spec& spec, const std::string& value, Options& out) {
     if (spec.name == "config") out.config = value;
     if (spec.name == "in") out.inputs.push_back(port_file_of(spec.name, value));
@@ -118,6 +147,7 @@ void apply(const Spec& spec, const std::string& value, Options& out) {
     if (spec.name == "list") out.list = true;
     if (spec.name == "events") out.events = true;
     if (spec.name == "stats") out.stats = true;
+    if (spec.name == "explain") out.explain = explain_filter_of(value);
     if (spec.name == "at-end")
         out.at_end = static_cast<ct::Nanos>(
             number_of<double>(spec.name, value, 0, ct::kMaxTimeoutSeconds) * ct::kNanosPerSecond);
@@ -142,10 +172,18 @@ void check_complete(const Options& o) {
         }
     const auto from_stdin = std::count_if(o.inputs.begin(), o.inputs.end(),
                                           [](const PortFile& f) { return f.path == "-"; });
+    if (o.explain && (o.render.format == Format::Xml || o.render.format == Format::Save))
+        throw UsageError("--explain tells in words or, with -o json, as JSON; write another -o");
     if (from_stdin > 1) throw UsageError("two captures come from the standard input; name files");
 }
 
 }  // namespace
+
+bool ExplainFilter::wants(std::uint64_t number, std::span<const ct::Tuple> tuples) const noexcept {
+    if (number < first || number > last) return false;
+    return !flow || std::any_of(tuples.begin(), tuples.end(),
+                                [&](const ct::Tuple& t) { return flow->matches_either_way(t); });
+}
 
 Options parse_options(const std::vector<std::string>& arguments) {
     Options out;
@@ -160,7 +198,7 @@ Options parse_options(const std::vector<std::string>& arguments) {
             word = word.substr(0, equals);
         }
         const Spec& spec = spec_of(word);
-        if (!spec.takes_value && value)
+        if (!spec.takes_value && !spec.may_take_value && value)
             throw UsageError(std::string{word} + " takes no value; leave " + quoted(*value) +
                              " out");
         if (spec.takes_value && !value) {
@@ -168,6 +206,9 @@ Options parse_options(const std::vector<std::string>& arguments) {
                 throw UsageError(std::string{word} + " needs a value; see sluice-replay --help");
             value = arguments[++i];
         }
+        if (spec.may_take_value && !value && i + 1 < arguments.size() &&
+            !arguments[i + 1].starts_with('-'))
+            value = arguments[++i];
         apply(spec, value.value_or(std::string{}), out);
     }
     if (!out.help && !out.version) check_complete(out);

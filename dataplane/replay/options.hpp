@@ -4,10 +4,12 @@
 #pragma once
 
 #include "ct/base/time.hpp"
+#include "dataplane/control/flow_notation.hpp"
 #include "dataplane/control/render.hpp"
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -21,6 +23,17 @@ struct PortFile {
     std::string path;
 };
 
+/// Whose stories --explain tells.
+struct ExplainFilter {
+    std::uint64_t first = 1;  ///< numbers of packets, both included
+    std::uint64_t last = ~std::uint64_t{0};
+    std::optional<FlowPattern> flow;  ///< in either direction
+
+    /// `tuples`: those by which the packet can be found.
+    [[nodiscard]] bool wants(std::uint64_t number,
+                             std::span<const ct::Tuple> tuples) const noexcept;
+};
+
 struct Options {
     std::string config;
     std::vector<PortFile> inputs;   ///< in the order given; a port may stand there more than once
@@ -29,8 +42,9 @@ struct Options {
     bool list = false;
     bool events = false;
     bool stats = false;
-    ct::Nanos at_end = 0;    ///< time that passes after the last packet
-    std::uint64_t seed = 1;  ///< of the hash and of the choice of ports; not 0
+    std::optional<ExplainFilter> explain;  ///< the packets whose stories are told
+    ct::Nanos at_end = 0;                  ///< time that passes after the last packet
+    std::uint64_t seed = 1;                ///< of the hash and of the choice of ports; not 0
     RenderOptions render;
     bool help = false;
     bool version = false;

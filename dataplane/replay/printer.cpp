@@ -33,6 +33,10 @@ void Printer::event(const ct::Event& event) {
     print(text_);
 }
 
+void Printer::story(const Story& story) const {
+    print((options_.format == Format::Json ? to_json(story) : to_text(story)) + "\n");
+}
+
 void Printer::events_end() {
     if (events_ > 0 && options_.format == Format::Xml) print(kXmlTail);
     summarize(events_, "events");

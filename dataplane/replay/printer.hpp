@@ -5,6 +5,7 @@
 
 #include "ct/conntrack.hpp"
 #include "dataplane/control/render.hpp"
+#include "dataplane/control/story.hpp"
 #include "dataplane/stats.hpp"
 
 #include <cstdint>
@@ -18,6 +19,8 @@ public:
     explicit Printer(const RenderOptions& options) : options_{options} {}
 
     void event(const ct::Event& event);
+    /// In words with an empty line behind it, or as an object with -o json.
+    void story(const Story& story) const;
     /// Ends the events.
     void events_end();
     /// The table as it stands at `now`.
