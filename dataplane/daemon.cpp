@@ -4,12 +4,15 @@
 #include "ct/proto/proto.hpp"
 #include "dataplane/control/block_logger.hpp"
 #include "dataplane/control/names.hpp"
+#include "dataplane/control/notation.hpp"
 #include "dataplane/control/server.hpp"
 #include "dataplane/dataplane.hpp"
 #include "dataplane/eal.hpp"
+#include "dataplane/explain.hpp"
 #include "dataplane/log.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -129,11 +132,33 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
     blocks.finish(last);
 }
 
+/// What becomes of a flow's next packets, for `explain`.
+[[nodiscard]] std::string explain_json(Dataplane& dataplane, const ct::Tuple& t,
+                                       const std::string& in_port) {
+    const Config& config = dataplane.config();
+    ct::PortId port = ct::kNoPort;
+    if (!in_port.empty()) {
+        port = config.find_port(in_port);
+        if (port == ct::kNoPort) {
+            std::vector<std::string> names;
+            for (const PortConfig& p : config.ports) names.push_back(p.name);
+            throw BadParameter{fmt::format("there is no port {}; there are {}", in_quotes(in_port),
+                                           fmt::join(names, ", "))};
+        }
+    }
+    const Outlook at{config, dataplane.conntrack(), dataplane.rules(), dataplane.forward()};
+    return to_json(explain_flow(at, t, port, dataplane.clock().now()));
+}
+
 [[nodiscard]] ControlHooks hooks_for(Dataplane& dataplane, const BlockLogger* blocks) {
     return {.now = [&dataplane] { return dataplane.clock().now(); },
             .wall_offset_ns = [&dataplane] { return wall_offset_ns(dataplane); },
             .drops = [&dataplane] { return dataplane.totals().drops; },
             .stats_json = [&dataplane, blocks] { return stats_json(dataplane, blocks); },
+            .explain =
+                [&dataplane](const ct::Tuple& t, const std::string& in_port) {
+                    return explain_json(dataplane, t, in_port);
+                },
             .settings_changed = [&dataplane] { dataplane.settings_changed(); },
             .log = [](std::string_view message) { spdlog::info(message); }};
 }

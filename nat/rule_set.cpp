@@ -284,14 +284,13 @@ void RuleSet::follow(const Rule& rule, RawVerdict& out) const noexcept {
     }
 }
 
-RawVerdict RuleSet::raw(ct::WorkerId w, const ct::Packet& p) const noexcept {
+template <class OnHit>
+[[gnu::always_inline]] inline RawVerdict RuleSet::search_raw(PacketView v, OnHit on_hit) const {
     RawVerdict out;
-    out.packet_mark = p.packet_mark;
-    PacketView v = wire_view(p);
-    v.fill_permille = fills_[w].permille;
+    out.packet_mark = v.packet_mark;
     for (const Compiled& c : raw_) {
         if (!matches(c, v)) continue;
-        count(w, c.index, 1, p.end - p.l3_offset);
+        on_hit(c.index);
         if (c.action != Action::PacketMark) {
             follow(rules_[c.index], out);
             break;
@@ -302,18 +301,27 @@ RawVerdict RuleSet::raw(ct::WorkerId w, const ct::Packet& p) const noexcept {
     return out;
 }
 
-FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p, ct::ConnFacts* facts) const noexcept {
-    const std::uint32_t bytes = p.end - p.l3_offset;
+RawVerdict RuleSet::raw(ct::WorkerId w, const ct::Packet& p) const noexcept {
+    PacketView v = wire_view(p);
+    v.fill_permille = fills_[w].permille;
+    return search_raw(v, [&](std::size_t i) { count(w, i, 1, p.end - p.l3_offset); });
+}
+
+RawVerdict RuleSet::peek_raw(const ct::Packet& p, std::vector<std::size_t>& matched) const {
+    return search_raw(wire_view(p), [&](std::size_t i) { matched.push_back(i); });
+}
+
+template <class OnHit>
+[[gnu::always_inline]] inline FilterVerdict RuleSet::search_filter(ct::Packet& p, PacketView v,
+                                                                   ct::ConnFacts* facts,
+                                                                   OnHit on_hit) const {
     FilterVerdict out;
-    PacketView v = forward_view(p);
-    v.facts = facts;
     const auto merge = [](std::uint32_t old, std::uint32_t fresh, std::uint32_t mask) {
         return (old & ~mask) | (fresh & mask);
     };
-    v.fill_permille = fills_[w].permille;
     for (const Compiled& c : filter_) {
         if (!matches(c, v)) continue;
-        count(w, c.index, 1, bytes);
+        on_hit(c.index);
         switch (c.action) {
             case Action::Mark:
                 p.mark = v.mark = merge(v.mark, c.value, c.mask);
@@ -339,9 +347,25 @@ FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p, ct::ConnFacts* fact
                 return out;
         }
     }
-    count(w, rules_.size(), 1, bytes);
+    on_hit(rules_.size());
     out.action = policy_;
     return out;
+}
+
+FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p, ct::ConnFacts* facts) const noexcept {
+    PacketView v = forward_view(p);
+    v.facts = facts;
+    v.fill_permille = fills_[w].permille;
+    const std::uint32_t bytes = p.end - p.l3_offset;
+    return search_filter(p, v, facts, [&](std::size_t i) { count(w, i, 1, bytes); });
+}
+
+FilterVerdict RuleSet::peek_filter(ct::Packet& p, ct::ConnFacts& facts, std::uint32_t fill_permille,
+                                   std::vector<std::size_t>& matched) const {
+    PacketView v = forward_view(p);
+    v.facts = &facts;
+    v.fill_permille = fill_permille;
+    return search_filter(p, v, &facts, [&](std::size_t i) { matched.push_back(i); });
 }
 
 const Rule* RuleSet::match_dnat(ct::WorkerId w, const ct::Packet& p) const noexcept {

@@ -92,6 +92,14 @@ public:
     [[nodiscard]] FilterVerdict filter(ct::WorkerId w, ct::Packet& p,
                                        ct::ConnFacts* facts = nullptr) const noexcept;
 
+    // For explanations: what raw() and filter() would say, counting no hit. `matched` takes the
+    // rules that match, by index, in their order; rules().size() stands for the filter policy.
+    [[nodiscard]] RawVerdict peek_raw(const ct::Packet& p, std::vector<std::size_t>& matched) const;
+    /// With the table `fill_permille` full.
+    [[nodiscard]] FilterVerdict peek_filter(ct::Packet& p, ct::ConnFacts& facts,
+                                            std::uint32_t fill_permille,
+                                            std::vector<std::size_t>& matched) const;
+
     /// What is to be done with INVALID packets of a zone.
     [[nodiscard]] InvalidPolicy invalid_policy(std::uint16_t zone) const noexcept {
         return zones_.empty() ? InvalidPolicy::Pass : zones_[zone];
@@ -210,6 +218,12 @@ private:
     [[nodiscard]] static bool matches(const Compiled& c, const PacketView& v) noexcept;
     [[nodiscard]] static bool matches(const ConnMatch& m, const PacketView& v) noexcept;
     void follow(const Rule& rule, RawVerdict& out) const noexcept;
+    /// The two chains, which tell `on_hit` of each rule that matches, by its index.
+    template <class OnHit>
+    [[nodiscard]] RawVerdict search_raw(PacketView v, OnHit on_hit) const;
+    template <class OnHit>
+    [[nodiscard]] FilterVerdict search_filter(ct::Packet& p, PacketView v, ct::ConnFacts* facts,
+                                              OnHit on_hit) const;
     [[nodiscard]] static const Compiled* first_match(const CompiledChain& chain,
                                                      const PacketView& v) noexcept;
     [[nodiscard]] const Compiled* turned(const ct::Packet& p, ct::PortId out_port) const noexcept;

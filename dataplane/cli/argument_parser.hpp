@@ -82,6 +82,7 @@ private:
     std::string_view optional_word();
     [[noreturn]] void unknown_option() const;
     void words();
+    void explain();
     void secmark();
     void labels(Option option, const char* text);
     [[nodiscard]] const LabelMap& label_map();

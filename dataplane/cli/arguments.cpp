@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/cli/argument_parser.hpp"
+#include "dataplane/control/flow_notation.hpp"
 #include "dataplane/control/names.hpp"
 #include "dataplane/control/sysctl.hpp"
 
@@ -132,6 +133,9 @@ void ArgumentParser::take(int option) {
         case kAll:
             out_.all = true;
             return;
+        case kInPort:
+            out_.request.name = optarg;
+            return;
         case ':':
             throw BadParameter{"option `" + std::string{argv_[optind - 1]} +
                                "' requires an argument"};
@@ -252,6 +256,26 @@ void ArgumentParser::event_mask() {
     });
 }
 
+/// `explain` takes its flow in one line, whose words may stand apart, or as options.
+void ArgumentParser::explain() {
+    command_ = 'x';
+    out_.request.command = Command::Explain;
+    std::string flow;
+    for (; optind < argc_; ++optind) flow += std::string{flow.empty() ? "" : " "} + argv_[optind];
+    const bool by_options = filter_.protocol || filter_.orig_src || filter_.orig_dst;
+    if (by_options != flow.empty())
+        throw BadParameter{
+            "`explain' needs one flow, as `tcp 10.0.0.1:1234 > 192.0.2.1:80' or by -p, -s, -d, "
+            "--sport and --dport"};
+    if (by_options) {
+        if (!filter_.protocol) throw BadParameter{"`explain' needs a protocol: -p"};
+        return check_tuple();
+    }
+    const auto zone = filter_.zone;
+    filter_ = filter_of(whole_tuple(parse_flow_pattern(flow)));
+    filter_.zone = zone;
+}
+
 /// Sluice's own commands are words; conntrack(8) has none beyond the tables.
 void ArgumentParser::words() {
     if (optind >= argc_) return;
@@ -260,6 +284,7 @@ void ArgumentParser::words() {
     Request& r = out_.request;
     const bool get = word == "get";
     const bool set = word == "set";
+    if (command_ == 0 && word == "explain") return explain();
     if (command_ != 0 || (!get && !set && word != "stats" && word != "drops" && word != "ping"))
         throw BadParameter{"unknown command `" + std::string{word} + "'"};
     command_ = 'w';

@@ -20,7 +20,7 @@ struct Arguments {
     Request request;
     std::string load_file;  ///< -R: the requests stand in this file; `-`: standard input
     std::string socket{kDefaultSocket};
-    bool json = false;  ///< stats, drops: print the daemon's JSON as it is
+    bool json = false;  ///< stats, drops, explain: print the daemon's JSON as it is
     bool all = false;   ///< drops: the reasons that have not happened, too
 };
 

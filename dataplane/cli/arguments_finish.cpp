@@ -73,7 +73,17 @@ void ArgumentParser::choose_format() {
 }
 
 void ArgumentParser::check_rules() const {
+    if (!out_.request.name.empty() && command_ != 'x' && out_.request.command != Command::Sysctl)
+        throw BadParameter{"`--in' goes with `explain' only"};
     if (command_ == 'R') return;
+    if (command_ == 'x') {
+        constexpr std::array kUsed{Option::Src,    Option::Dst,  Option::Protonum,
+                                   Option::Family, Option::Zone, Option::Output};
+        auto others = seen_;
+        for (const Option o : kUsed) others.reset(static_cast<std::size_t>(o));
+        if (others.any()) throw BadParameter{"`explain' takes a flow, --in, -w and -o json only"};
+        return;
+    }
     if (command_ == 'w') {
         if (!(seen_ & ~std::bitset<kOptionCount>{1ULL << static_cast<unsigned>(Option::Output)})
                  .none())

@@ -75,6 +75,7 @@ const option kLongOptions[] = {
     {"tuple-dst",      required_argument, nullptr, kTupleDst},
     {"socket",         required_argument, nullptr, kSocket},
     {"all",            no_argument,       nullptr, kAll},
+    {"in",             required_argument, nullptr, kInPort},
     {nullptr,          0,                 nullptr, 0},
 };
 // clang-format on

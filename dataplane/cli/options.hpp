@@ -119,6 +119,7 @@ enum LongOnly : int {
     kTupleDst,
     kSocket,
     kAll,
+    kInPort,
 };
 
 /// For getopt_long(3). The letters begin with a colon, so that a missing argument is told apart

@@ -6,6 +6,7 @@
 #include "dataplane/cli/nat_query.hpp"
 #include "dataplane/cli/show.hpp"
 #include "dataplane/control/client.hpp"
+#include "dataplane/control/story.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -81,6 +82,9 @@ public:
                 break;
             case Command::Drops:
                 print(arguments_.json ? json + "\n" : dp::show_drops(json, arguments_.all));
+                break;
+            case Command::Explain:
+                print(arguments_.json ? json + "\n" : dp::text_of(json));
                 break;
             default:
                 print(arguments_.json ? json + "\n" : dp::show_stats(json));

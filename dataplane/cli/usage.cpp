@@ -27,6 +27,9 @@ Sluice's own:
   get [NAME]              settings, by the names that sysctl(8) knows them by
   set NAME VALUE          change one while the daemon runs
   drops [--all]           dropped packets by reason
+  explain FLOW            what becomes of a flow's next packets, and why: its entry, windows,
+                          rules, route, translation, room. FLOW: `tcp 10.0.0.1:1234 > 192.0.2.1:80'
+                          or -p, -s, -d and ports; --in PORT: that they come in by; -w ZONE
   ping                    succeed if the daemon answers
   nat-who, nat-where      who had an external port, and which a subscriber has: not from the
                           daemon, but from configuration and log (nat-who --help)

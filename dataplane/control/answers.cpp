@@ -92,6 +92,11 @@ std::string sysctl_json(const ServerContext& context, std::string_view name,
     return out.dump();
 }
 
+std::string explain_json(const ServerContext& context, const Request& request) {
+    if (!context.hooks.explain) throw BadParameter{"there is no pipeline here to explain"};
+    return context.hooks.explain(tuple_of(request.filter), request.name);
+}
+
 std::string version_json() {
     return ordered_json{{"version", version()}}.dump();
 }

@@ -20,6 +20,9 @@ namespace dp {
 /// of them. Throws BadParameter.
 [[nodiscard]] std::string sysctl_json(const ServerContext& context, std::string_view name,
                                       std::optional<std::uint64_t> value);
+/// What the hook tells of the flow that the request's filter names. Throws BadParameter, also if
+/// there is no hook.
+[[nodiscard]] std::string explain_json(const ServerContext& context, const Request& request);
 [[nodiscard]] std::string version_json();
 
 }  // namespace dp

@@ -28,6 +28,7 @@ constexpr std::array kCommands{
     std::pair{Command::Events,   std::string_view{"events"}},
     std::pair{Command::Sysctl,   std::string_view{"sysctl"}},
     std::pair{Command::Drops,    std::string_view{"drops"}},
+    std::pair{Command::Explain,  std::string_view{"explain"}},
     std::pair{Command::Stats,    std::string_view{"stats"}},
     std::pair{Command::Version,  std::string_view{"version"}},
     std::pair{Command::Ping,     std::string_view{"ping"}},

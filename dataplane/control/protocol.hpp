@@ -27,6 +27,9 @@
 //   sysctl     name, value                  data {name:value, ...}, done; without a name all of
 //                                           them, with a value that is set before
 //   drops                                   data {reason:count, ...}, done
+//   explain    filter, name                 data, done: what becomes of the next packets. The
+//                                           filter names a whole tuple, `name` the port that they
+//                                           come in by, if it is known
 //   stats                                   data, done; what the daemon tells of itself
 //   version                                 data {"version":"..."}, done
 //   ping                                    done
@@ -76,6 +79,7 @@ enum class Command : std::uint8_t {
     Events,
     Sysctl,
     Drops,
+    Explain,
     Stats,
     Version,
     Ping,
@@ -111,7 +115,7 @@ struct Request {
     ct::Injection entry;                 ///< of create
     bool keep_existing = false;          ///< create: an entry that is there already is no error
     ct::Change change;                   ///< of update
-    std::string name;                    ///< of sysctl; empty: all
+    std::string name;                    ///< of sysctl; empty: all. Of explain: a port
     std::optional<std::uint64_t> value;  ///< of sysctl: to be set
 };
 

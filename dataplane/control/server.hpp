@@ -51,6 +51,9 @@ struct ControlHooks {
     /// A JSON object without a newline: what the daemon tells of its workers and ports. It is
     /// answered to `stats` as member `daemon`, beside `conntrack`.
     std::function<std::string()> stats_json;
+    /// The story of a flow's next packets (control/story.hpp) as a JSON object without a newline;
+    /// `in_port` is the name of the port that they come in by, or empty. Throws BadParameter.
+    std::function<std::string(const ct::Tuple& tuple, const std::string& in_port)> explain;
     /// Settings of the table have changed (`sysctl`).
     std::function<void()> settings_changed;
     /// Takes a message worth the daemon's log.

@@ -170,6 +170,9 @@ void Session::start(Request&& request, const ServerContext& context) {
         case Command::Drops:
             append_data(out_, drops_json(context));
             break;
+        case Command::Explain:
+            append_data(out_, explain_json(context, request));
+            break;
         case Command::Stats:
             append_data(out_, stats_json(context));
             break;

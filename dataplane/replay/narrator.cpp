@@ -391,8 +391,8 @@ void Narrator::source(Story& s) const {
     const ct::Packet& p = draft_.decided;
     if (!p.opened || p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort) return;
     const bool nat = p.drop >= Drop::NatNoPort && p.drop <= Drop::NatNoAddress;
-    const bool late = p.alive() || nat || p.drop == Drop::CtClash ||
-                      p.drop == Drop::CtBucketFull || is_want_of_room(p.drop);
+    const bool late = p.alive() || nat || p.drop == Drop::CtClash || p.drop == Drop::CtBucketFull ||
+                      is_want_of_room(p.drop);
     const nat::Rule* rule = hit_of(true);
     if (!late || (!scene_.rules.has_nat() && p.alive())) return;
     const std::uint64_t taken = scene_.conntrack.counters().found - draft_.counters.found;

@@ -606,6 +606,47 @@ TEST(Sluicectl, ShowsDropsAndStatsForPeopleAndForPrograms) {
     EXPECT_TRUE(nlohmann::json::accept(run(daemon.path(), "stats -o json").out));
 }
 
+TEST(Sluicectl, ExplainsAFlowHoweverItIsWritten) {
+    Daemon daemon;
+    const std::string story =
+        "tcp 10.0.0.1:1234 > 192.0.2.1:80\n  lookup    no connection has this tuple\n";
+
+    for (const char* flow :
+         {"explain tcp 10.0.0.1:1234 > 192.0.2.1:80", "explain tcp 10.0.0.1:1234>192.0.2.1:80",
+          "explain -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 1234 --dport 80"}) {
+        const Outcome outcome = run(daemon.path(), flow);
+        EXPECT_EQ(outcome.out, story) << flow;
+        EXPECT_EQ(outcome.code, 0) << outcome.err;
+    }
+    EXPECT_THAT(run(daemon.path(), "explain icmp 10.0.0.1 > 192.0.2.1 -w 7 --in lan").out,
+                StartsWith("icmp 10.0.0.1 > 192.0.2.1 type 8 code 0 id 0 zone 7 by lan\n"));
+    const auto json = nlohmann::json::parse(
+        run(daemon.path(), "explain tcp 10.0.0.1:1234 > 192.0.2.1:80 -o json").out);
+    EXPECT_EQ(json.at("steps").at(0).at("result"), "none");
+}
+
+TEST(Sluicectl, RefusesToExplainWhatIsNoFlow) {
+    Daemon daemon;
+    const std::pair<const char*, const char*> cases[] = {
+        {"explain", "needs one flow"},
+        {"explain tcp", "must be given"},
+        {"explain tcp 10.0.0.1:1 > 192.0.2.1", "both ports"},
+        {"explain tcp 10.0.0.1:1 > 192.0.2.1:2 -p tcp", "needs one flow"},
+        {"explain -s 10.0.0.1 -d 192.0.2.1", "a protocol"},
+        {"explain -p tcp -s 10.0.0.1 -d 192.0.2.1", "--sport"},
+        {"explain tcp 10.0.0.1:1 > 192.0.2.1:2 -m 3", "only"},
+        {"explain tcp 10.0.0.1:1 > 192.0.2.1:2 --in dmz", "no port 'dmz'"},
+        {"-L --in lan", "goes with `explain'"},
+        {"ping --in lan", "goes with `explain'"},
+    };
+    for (const auto& [line, says] : cases) {
+        const Outcome outcome = run(daemon.path(), line);
+        EXPECT_EQ(outcome.code, 2) << line;
+        EXPECT_THAT(outcome.err, HasSubstr(says)) << line;
+        EXPECT_EQ(outcome.out, "") << line;
+    }
+}
+
 TEST(Sluicectl, ShowsEventsUntilInterrupted) {
     Daemon daemon;
     Program program{{"--socket", daemon.path(), "-E", "-e", "NEW", "-o", "timestamp"}};

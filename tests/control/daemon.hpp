@@ -5,6 +5,7 @@
 
 #include "dataplane/control/client.hpp"
 #include "dataplane/control/server.hpp"
+#include "dataplane/control/story.hpp"
 #include "tests/ct/packets.hpp"
 
 #include <fmt/format.h>
@@ -56,6 +57,13 @@ public:
             std::array<std::uint64_t, ct::kDropCount> out{};
             out[ct::index_of(ct::Drop::RuleDrop)] = 42;
             return out;
+        };
+        hooks.explain = [](const ct::Tuple& t, const std::string& in_port) {
+            if (in_port == "dmz") throw BadParameter{"there is no port 'dmz'"};
+            Story story;
+            story.title = flow_text(t) + (in_port.empty() ? "" : " by " + in_port);
+            story.add("lookup", "none", "no connection has this tuple");
+            return to_json(story);
         };
         hooks.settings_changed = [this] { ++settings_changed_; };
         hooks.stats_json = [] { return std::string{R"({"ports":[{"name":"lan","rx":5}]})"}; };

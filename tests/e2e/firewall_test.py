@@ -71,6 +71,41 @@ class Firewall(LabCase):
         found = self.entry("-m", "0x1", "-p", "udp", "--dport", "9")
         self.assertEqual(found["original"], entry["original"])  # not its line: the timeout counts down
 
+    def explain(self, flow, *options):
+        story = json.loads(self.router.control("explain", flow, *options, "-o", "json").stdout)
+        rules = [s["rules"][-1].get("name") for s in story["steps"] if s["stage"] == "filter"]
+        return story, rules
+
+    def test_an_explanation_foretells_what_happens_and_tells_what_did(self):
+        for sport, (port, source, verdict, rule, code) in enumerate((
+            (80, ANYBODY, "accept", "web", 0),
+            (22, OFFICE, "accept", "ssh from the office", 0),
+            (22, ANYBODY, "drop", None, 28),
+            (8081, ANYBODY, "drop", None, 28),
+        ), 50_000):
+            with self.subTest(port=port, source=source):
+                story, rules = self.explain(f"tcp {source}:{sport} > {WEB}:{port}")
+                self.assertEqual((story["exists"], story["verdict"], rules[0]), (False, verdict, rule))
+                said = self.fetch(self.world, f"http://{WEB}:{port}/", "--interface", source,
+                                  "--local-port", sport)
+                self.assertEqual(said.returncode, code, said.stderr)
+                story, rules = self.explain(f"tcp {source}:{sport} > {WEB}:{port}")
+                self.assertEqual(story["exists"], verdict == "accept")
+                if story["exists"]:
+                    lookup = story["steps"][0]
+                    self.assertEqual(lookup["entry"]["original"]["sport"], sport)
+                    listed = self.entry("-p", "tcp", "-s", source, "--sport", sport)
+                    self.assertEqual(str(lookup["entry"]["reply"]["sport"]), listed["reply"]["sport"])
+                    self.assertEqual(rules, ["what belongs to a connection"] * 2)
+        words = self.router.control("explain", f"tcp {ANYBODY}:1 > {WEB}:8081").stdout
+        self.assertRegex(words, r"(?m)^  filter    no rule decides: policy drop$")
+        story, _ = self.explain(f"udp {ANYBODY}:1 > {DNS}:53")
+        raw = next(s for s in story["steps"] if s["stage"] == "raw")
+        self.assertEqual(raw["rules"][0]["name"], "DNS questions need no state")
+        wrong = self.router.control("explain", f"tcp {ANYBODY}:1 > {WEB}:80", "--in", "dmz", check=False)
+        self.assertEqual(wrong.returncode, 2)
+        self.assertIn("outside, servers", wrong.stderr)
+
     def test_questions_to_the_name_server_leave_no_entry(self):
         said = json.loads(self.world.peer("udp-refused", "--address", DNS, "--port", 53).stdout)
 

@@ -826,4 +826,30 @@ TEST(RuleSet, AnInvalidPacketOfATranslatedConnectionMustNotLeave) {
     EXPECT_TRUE(RuleSet({}, 1).must_not_leave(p));
 }
 
+TEST(RuleSet, PeeksAtItsChainsWithoutCounting) {
+    Rule skip = rule(Chain::Raw, Action::Notrack);
+    skip.match.dport = {53, 53};
+    skip.match.proto = ct::ipproto::kUdp;
+    Rule mark = rule(Chain::Filter, Action::Mark);
+    mark.value = 7;
+    Rule web = rule(Chain::Filter, Action::Reject);
+    web.match.mark = 7;
+    web.match.mark_mask = 0xff;
+    const RuleSet rules{{skip, mark, web}, 1};
+    ct::Packet p = packet();
+    ct::ConnFacts facts;
+    std::vector<std::size_t> raw_hits;
+    std::vector<std::size_t> hits;
+
+    EXPECT_FALSE(rules.peek_raw(p, raw_hits).notrack);
+    EXPECT_EQ(rules.peek_filter(p, facts, 0, hits).action, Action::Reject);
+
+    EXPECT_TRUE(raw_hits.empty());
+    EXPECT_EQ(hits, (std::vector<std::size_t>{1, 2}));
+    for (std::size_t i = 0; i <= rules.rules().size(); ++i) EXPECT_EQ(rules.hits(i).packets, 0U);
+    ct::Packet counted = packet();
+    EXPECT_EQ(rules.filter(0, counted, &facts).action, Action::Reject) << "the same, and counted";
+    EXPECT_EQ(rules.hits(2).packets, 1U);
+}
+
 }  // namespace
