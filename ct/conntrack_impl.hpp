@@ -96,6 +96,7 @@ struct Match {
 /// fixed::kSrcNat and kDstNat, where the reply is not what an answer to `original` would be. An
 /// ICMP identifier is its sender's, as a source port is.
 [[nodiscard]] inline std::uint8_t nat_bits(const Tuple& original, const Tuple& reply) noexcept {
+    if (original.family != reply.family) return fixed::kMapped;  // no address is what it was
     const Tuple unchanged = reply_of(original);
     const bool icmp = is_icmp(original.proto);
     std::uint8_t bits = 0;
@@ -491,14 +492,16 @@ bool Conntrack::Impl::read(std::uint32_t i, EntryCopy& out, Accept&& accept) con
     };
     out.original = tuple(h.original_addrs, h.original_rest);
     out.reply = tuple(h.reply_addrs, h.reply_rest);
-    if (out.original.family == Family::Ipv6) {
-        std::array<std::uint64_t, 8> w;
+    // A connection may have a tuple of each family (NAT64).
+    for (const Dir dir : {Dir::Original, Dir::Reply}) {
+        Tuple& t = dir == Dir::Original ? out.original : out.reply;
+        if (t.family != Family::Ipv6) continue;
+        const std::size_t from = dir == Dir::Original ? 0 : 4;
+        std::array<std::uint64_t, 4> w;
         for (std::size_t k = 0; k < w.size(); ++k)
-            w[k] = pool.addrs6(i).words[k].load(std::memory_order_acquire);
-        std::memcpy(out.original.src.bytes.data(), &w[0], 16);
-        std::memcpy(out.original.dst.bytes.data(), &w[2], 16);
-        std::memcpy(out.reply.src.bytes.data(), &w[4], 16);
-        std::memcpy(out.reply.dst.bytes.data(), &w[6], 16);
+            w[k] = pool.addrs6(i).words[from + k].load(std::memory_order_acquire);
+        std::memcpy(t.src.bytes.data(), &w[0], 16);
+        std::memcpy(t.dst.bytes.data(), &w[2], 16);
     }
     out.fixed_bits = h.fixed.load(std::memory_order_acquire);
     out.mark = h.mark.load(std::memory_order_acquire);

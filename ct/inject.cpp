@@ -13,8 +13,13 @@ namespace {
 
 /// True if the two tuples can be those of one connection.
 bool belong_together(const Tuple& original, const Tuple& reply) noexcept {
-    if (original.family == Family::None || original.family != reply.family ||
-        original.proto != reply.proto)
+    if (original.family == Family::None || reply.family == Family::None) return false;
+    // Between the families (NAT64) ICMP goes by two numbers.
+    const bool crosses = original.family != reply.family;
+    const bool both_icmp = is_icmp(original.proto) && is_icmp(reply.proto);
+    if (original.proto != reply.proto && !(crosses && both_icmp)) return false;
+    if (crosses && both_icmp &&
+        (icmp_of(original.family) != original.proto || icmp_of(reply.family) != reply.proto))
         return false;
     // A zone of one direction only leaves the other in zone 0.
     const bool zones = original.zone == reply.zone || original.zone == 0 || reply.zone == 0;

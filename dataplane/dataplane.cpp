@@ -63,6 +63,7 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
       carriers_{config.carriers, block_log_.get(), options.seed},
       nat_{rules_, conntrack_, nat_addresses(config), options.seed, &carriers_},
       prefixes_{config.nptv6, own_addresses(config, ct::Family::Ipv6)},
+      families_{config.nat64, mtus(config), worker_count_},
       fragments_{fragment_settings(config, worker_count_,
                                    options.seed != 0 ? options.seed : clock_.now())},
       counters_(worker_count_),
@@ -70,7 +71,7 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
       ports_{open_ports(port_nodes(config))},
       forward_{config, links(), std::vector<rte_mempool*>(worker_count_, pools_.at(placement.node)),
                counters_, options.neighbours},
-      pipeline_{conntrack_, rules_, nat_, prefixes_, fragments_, forward_, counters_} {
+      pipeline_{conntrack_, rules_, nat_, prefixes_, families_, fragments_, forward_, counters_} {
     make_workers();
 }
 

@@ -106,6 +106,7 @@ private:
     nat::Carriers carriers_;
     nat::Setup nat_;
     nat::PrefixTranslator prefixes_;
+    nat::FamilyTranslator families_;
     ct::FragmentTable fragments_;
     std::vector<WorkerCounters> counters_;  ///< by WorkerId
     BufferPools pools_;

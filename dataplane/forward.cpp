@@ -4,6 +4,7 @@
 #include "ct/wire/checksum.hpp"
 #include "ct/wire/headers.hpp"
 #include "dataplane/mbuf.hpp"
+#include "nat/family.hpp"
 
 #include <algorithm>
 #include <array>
@@ -170,11 +171,12 @@ void Forward::route(ct::WorkerId w, Packet& p, const ct::Addr& dst, ct::Nanos no
     if (config_.dataplane.mode == Mode::Wire) return route_wire(p);
     Lane& lane = lanes_[w];
     const bool local = p.in_port == ct::kLocalPort;
-    p.next_hop = routes_.lookup(p.tuple.family, dst);
+    const Family family = nat::family_after(p);
+    p.next_hop = routes_.lookup(family, dst);
     const NextHop* hop = &routes_.hop(p.next_hop);
     // A link-local destination is one of the port that the answer is meant for.
     if (hop->kind == HopKind::Discard && local && p.out_port < links_.size()) {
-        p.next_hop = routes_.on_link(p.tuple.family, p.out_port);
+        p.next_hop = routes_.on_link(family, p.out_port);
         hop = &routes_.hop(p.next_hop);
     }
     if (hop->kind == HopKind::Link || hop->kind == HopKind::Gateway) [[likely]] {
@@ -186,7 +188,7 @@ void Forward::route(ct::WorkerId w, Packet& p, const ct::Addr& dst, ct::Nanos no
         case HopKind::Group:
             // Of what is multicast only ICMP is listened to. Dropped here, as in Linux's input
             // routing, so that the packet leaves no connection behind.
-            if (is_multicast(p.tuple.family, dst) && !ct::is_icmp(p.tuple.proto)) {
+            if (is_multicast(family, dst) && !ct::is_icmp(p.tuple.proto)) {
                 p.drop = Drop::NoListener;
                 return;
             }
@@ -215,6 +217,12 @@ bool Forward::may_pass(Lane& lane, Packet& p, ct::Nanos now) noexcept {
     } else if (!local && hops_left(p) <= 1) {
         complain(lane, p, Complaint::TimeExceeded, 0, Tracking::Untracked, now);
         p.drop = Drop::TtlExceeded;
+    } else if (nat::crosses(p)) {
+        const nat::Fit fit = nat::fit_of(p, mtu);
+        if (fit.size > mtu && !fit.may_be_split) {
+            complain(lane, p, Complaint::TooBig, fit.sender_mtu, Tracking::Untracked, now);
+            p.drop = Drop::TooBig;
+        }
     } else if (ip_size(p) > mtu && !may_be_split(p)) {
         complain(lane, p, Complaint::TooBig, mtu, Tracking::Untracked, now);
         p.drop = Drop::TooBig;
@@ -282,14 +290,14 @@ void Forward::pass_on(Lane& lane, Packet& p, LastHop& last, ct::Nanos now) noexc
         }
     }
     frame(p, last.mac, src);
-    if (ip_size(p) > links_[p.out_port].mtu) split(lane, p);
+    split_if_large(lane, p);
 }
 
 void Forward::await_neighbour(Lane& lane, Packet& p, const NeighbourKey& key,
                               ct::Nanos now) noexcept {
-    const ct::PortId in_port = p.in_port;
+    const std::uint32_t note = waiting_note(p);
     rte_mbuf* m = take_mbuf(p);
-    m->hash.usr = in_port;  // for the ICMP error, should it come to that
+    m->hash.usr = note;
     switch (neighbours_.wait(key, m, now)) {
         case NeighbourTable::Waiting::Ask:
             ask(lane, key, nullptr);
@@ -304,7 +312,7 @@ void Forward::await_neighbour(Lane& lane, Packet& p, const NeighbourKey& key,
                 std::memcpy(p.data, &*mac, sizeof(MacAddress));
             else
                 p.drop = Drop::NeighbourUnreachable;
-            if (p.alive() && ip_size(p) > links_[p.out_port].mtu) split(lane, p);
+            if (p.alive()) split_if_large(lane, p);
             return;
         case NeighbourTable::Waiting::Full:
             p.owner = m;
@@ -313,38 +321,55 @@ void Forward::await_neighbour(Lane& lane, Packet& p, const NeighbourKey& key,
     }
 }
 
-/// RFC 791 3.2: p, a framed packet that exceeds the MTU, becomes its first fragment; the others
-/// leave by the outbox. What must not be split has been refused by may_pass(), unless a rewrite
-/// made it longer since.
-void Forward::split(Lane& lane, Packet& p) noexcept {
-    if (!may_be_split(p)) {
+/// Splits p, a framed packet, if it is too large for its link, or for the paths behind it.
+void Forward::split_if_large(Lane& lane, Packet& p) noexcept {
+    std::size_t limit = links_[p.out_port].mtu;
+    if (p.split_above != 0) limit = std::min<std::size_t>(limit, p.split_above);
+    if (ip_size(p) <= limit) return;
+    if (p.split_above != 0)
+        split_ipv6(lane, p, limit);
+    else if (may_be_split(p))
+        split_ipv4(lane, p, limit);
+    else  // may_pass() has refused it, unless a rewrite made it longer since
         p.drop = Drop::TooBig;
-        return;
+}
+
+/// A further fragment of p for the outbox: `head`, and `part` behind it, of which `head` says what
+/// it is. False if there is no buffer: the receiver gives up on the packet, the sender repeats it.
+bool Forward::send_fragment(Lane& lane, const Packet& p, std::span<const std::uint8_t> head,
+                            std::span<const std::uint8_t> part) noexcept {
+    rte_mbuf* m = rte_pktmbuf_alloc(lane.pool);
+    if (m == nullptr) return false;
+    const auto room = room_of(m);
+    const std::size_t size = kEthernet + head.size() + part.size();
+    if (room.size() < size) {
+        rte_pktmbuf_free(m);
+        return false;
     }
+    std::memcpy(room.data(), p.data, kEthernet);
+    std::memcpy(room.data() + kEthernet, head.data(), head.size());
+    std::memcpy(room.data() + kEthernet + head.size(), part.data(), part.size());
+    send_frame(lane, m, size, p.out_port);
+    return true;
+}
+
+/// RFC 791 3.2: p becomes its first fragment; the others leave by the outbox.
+void Forward::split_ipv4(Lane& lane, Packet& p, std::size_t limit) noexcept {
     std::uint8_t* const at = p.data + kEthernet;
     const auto whole = ct::load<ct::Ipv4Header>(at);
     const std::size_t head = whole.header_bytes();
     const std::span<const std::uint8_t> payload{at + head, ip_size(p) - head};
-    const std::size_t mtu = links_[p.out_port].mtu;
     std::array<std::uint8_t, 40> options{};
     const std::size_t options_size =
         copied_options({at + sizeof whole, head - sizeof whole}, options);
-    const std::size_t first_size = (mtu - head) & ~std::size_t{7};
-    const std::size_t step = (mtu - sizeof whole - options_size) & ~std::size_t{7};
+    const std::size_t first_size = (limit - head) & ~std::size_t{7};
+    const std::size_t fragment_head = sizeof whole + options_size;
+    const std::size_t step = (limit - fragment_head) & ~std::size_t{7};
+    std::array<std::uint8_t, sizeof whole + 40> header{};
+    std::memcpy(header.data() + sizeof whole, options.data(), options_size);
 
     for (std::size_t done = first_size; done < payload.size(); done += step) {
-        rte_mbuf* m = rte_pktmbuf_alloc(lane.pool);
-        if (m == nullptr) break;  // the receiver gives up on the packet, the sender repeats it
         const std::size_t size = std::min(step, payload.size() - done);
-        const std::size_t fragment_head = sizeof whole + options_size;
-        const auto room = room_of(m);
-        if (room.size() < kEthernet + fragment_head + size) {
-            rte_pktmbuf_free(m);
-            break;
-        }
-        std::memcpy(room.data(), p.data, kEthernet);
-        std::memcpy(room.data() + kEthernet + sizeof whole, options.data(), options_size);
-        std::memcpy(room.data() + kEthernet + fragment_head, payload.data() + done, size);
         ct::Ipv4Header ip = whole;
         ip.version_ihl = static_cast<std::uint8_t>(0x40U | fragment_head / 4);
         ip.total_length = Be16::from_host(static_cast<std::uint16_t>(fragment_head + size));
@@ -352,8 +377,9 @@ void Forward::split(Lane& lane, Packet& p) noexcept {
         const std::size_t offset = whole.fragment_offset() + done;
         ip.flags_offset = Be16::from_host(static_cast<std::uint16_t>(
             offset / 8 | (more ? std::size_t{ct::Ipv4Header::kMoreFragments} : 0)));
-        put_header(room.data() + kEthernet, ip);
-        send_frame(lane, m, kEthernet + fragment_head + size, p.out_port);
+        put_header(header.data(), ip);
+        if (!send_fragment(lane, p, {header.data(), fragment_head}, payload.subspan(done, size)))
+            break;
     }
 
     ct::Ipv4Header ip = whole;
@@ -362,6 +388,36 @@ void Forward::split(Lane& lane, Packet& p) noexcept {
         static_cast<std::uint16_t>(whole.flags_offset.host() | ct::Ipv4Header::kMoreFragments));
     put_header(at, ip);
     p.end = static_cast<std::uint32_t>(kEthernet + head + first_size);
+    p.length = p.end;
+}
+
+/// RFC 7915 4, RFC 8200 4.5: the same for a packet that was IPv4 and has a fragment header.
+void Forward::split_ipv6(Lane& lane, Packet& p, std::size_t limit) noexcept {
+    constexpr std::size_t kHead = sizeof(ct::Ipv6Header) + sizeof(ct::Ipv6Fragment);
+    std::uint8_t* const at = p.data + kEthernet;
+    const auto whole = ct::load<ct::Ipv6Header>(at);
+    const auto fragment = ct::load<ct::Ipv6Fragment>(at + sizeof whole);
+    const std::span<const std::uint8_t> payload{at + kHead, ip_size(p) - kHead};
+    const std::size_t step = (limit - kHead) & ~std::size_t{7};
+    const auto put = [&](std::uint8_t* to, std::size_t done, std::size_t size) {
+        ct::Ipv6Header ip = whole;
+        ip.payload_length =
+            Be16::from_host(static_cast<std::uint16_t>(sizeof(ct::Ipv6Fragment) + size));
+        ct::Ipv6Fragment part = fragment;
+        const bool more = done + size < payload.size() || fragment.more_fragments();
+        const std::size_t offset = fragment.fragment_offset() + done;
+        part.offset_flags = Be16::from_host(static_cast<std::uint16_t>(offset | (more ? 1U : 0U)));
+        ct::store(to, ip);
+        ct::store(to + sizeof ip, part);
+    };
+    for (std::size_t done = step; done < payload.size(); done += step) {
+        const std::size_t size = std::min(step, payload.size() - done);
+        std::array<std::uint8_t, kHead> header{};
+        put(header.data(), done, size);
+        if (!send_fragment(lane, p, header, payload.subspan(done, size))) break;
+    }
+    put(at, 0, step);
+    p.end = static_cast<std::uint32_t>(kEthernet + kHead + step);
     p.length = p.end;
 }
 

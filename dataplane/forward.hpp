@@ -129,7 +129,12 @@ private:
     [[nodiscard]] NeighbourKey neighbour_of(const ct::Packet& p) const noexcept;
     void await_neighbour(Lane& lane, ct::Packet& p, const NeighbourKey& key,
                          ct::Nanos now) noexcept;
-    void split(Lane& lane, ct::Packet& p) noexcept;
+    void split_if_large(Lane& lane, ct::Packet& p) noexcept;
+    void split_ipv4(Lane& lane, ct::Packet& p, std::size_t limit) noexcept;
+    void split_ipv6(Lane& lane, ct::Packet& p, std::size_t limit) noexcept;
+    [[nodiscard]] bool send_fragment(Lane& lane, const ct::Packet& p,
+                                     std::span<const std::uint8_t> head,
+                                     std::span<const std::uint8_t> part) noexcept;
 
     // forward_local.cpp: to Sluice itself and from it.
     void take_in(Lane& lane, ct::Packet& p, ct::Nanos now) noexcept;

@@ -159,7 +159,8 @@ void Forward::learn(Lane& lane, const NeighbourKey& key, const MacAddress& mac, 
         std::copy(mac.begin(), mac.end(), p.data);
         static_cast<void>(ct::parse(p, {.checksum = false}));
         p.out_port = key.port;
-        if (p.alive() && p.end - p.l3_offset > links_[key.port].mtu) split(lane, p);
+        p.split_above = noted_split(m);
+        if (p.alive()) split_if_large(lane, p);
         finish_held(*lane.counters, lane.outbox, p);
         m = next;
     }
@@ -187,7 +188,7 @@ void Forward::give_up(Lane& lane, const WaitingList& waiting, ct::Nanos now) noe
         rte_mbuf* const next = m->next;
         m->next = nullptr;
         Packet p;
-        fill_packet(p, m, static_cast<ct::PortId>(m->hash.usr));
+        fill_packet(p, m, noted_port(m));
         static_cast<void>(ct::parse(p, {.checksum = false}));
         if (p.alive()) complain(lane, p, Complaint::HostUnreachable, 0, Tracking::Tracked, now);
         p.drop = Drop::NeighbourUnreachable;

@@ -37,6 +37,19 @@ namespace dp {
 /// A packet of `m`, which has one segment, that came in by `port`. p owns m.
 inline void fill_packet(ct::Packet& p, rte_mbuf* m, ct::PortId port) noexcept {
     p.begin(rte_pktmbuf_mtod(m, std::uint8_t*), m->data_len, port, m);
+    p.headroom = m->data_off;
+}
+
+/// What is to be remembered of p, in mbuf::hash.usr, while its buffer waits for a neighbour: where
+/// it came in, for the ICMP error, should it come to that, and how it is to be split.
+[[nodiscard]] inline std::uint32_t waiting_note(const ct::Packet& p) noexcept {
+    return p.in_port | std::uint32_t{p.split_above} << 16U;
+}
+[[nodiscard]] inline ct::PortId noted_port(const rte_mbuf* m) noexcept {
+    return static_cast<ct::PortId>(m->hash.usr);
+}
+[[nodiscard]] inline std::uint16_t noted_split(const rte_mbuf* m) noexcept {
+    return static_cast<std::uint16_t>(m->hash.usr >> 16U);
 }
 
 /// The packet of the pipeline's that `made` becomes. p owns the buffer.

@@ -33,12 +33,14 @@ const ct::Addr& destination_of(const Packet& p) noexcept {
 }  // namespace
 
 Pipeline::Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
-                   const nat::PrefixTranslator& prefixes, ct::FragmentTable& fragments,
-                   Forward& forward, std::span<WorkerCounters> counters)
+                   const nat::PrefixTranslator& prefixes, nat::FamilyTranslator& families,
+                   ct::FragmentTable& fragments, Forward& forward,
+                   std::span<WorkerCounters> counters)
     : ct_{conntrack},
       rules_{rules},
       nat_{nat},
       prefixes_{prefixes},
+      families_{families},
       fragments_{fragments},
       forward_{forward},
       counters_{counters} {}
@@ -67,9 +69,10 @@ void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now)
     told(Stage::Update, packets, now);
     decide(w, packets, now);  // below              new ones, routes, rules, mappings
     told(Stage::Decide, packets, now);
-    nat::rewrite(packets);              // nat/rewrite.cpp    addresses, ports, checksums
-    prefixes_.outward(packets);         // nat/nptv6.cpp      inside prefixes to outside ones
-    forward_.resolve(w, packets, now);  // dataplane/forward.cpp  TTL, neighbour, frame
+    if (nat::rewrite(packets))            // nat/rewrite.cpp    addresses, ports, checksums
+        families_.translate(w, packets);  // nat/family.cpp     between IPv6 and IPv4
+    prefixes_.outward(packets);           // nat/nptv6.cpp      inside prefixes to outside ones
+    forward_.resolve(w, packets, now);    // dataplane/forward.cpp  TTL, neighbour, frame
     told(Stage::Resolve, packets, now);
 }
 

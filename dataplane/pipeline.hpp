@@ -10,6 +10,7 @@
 #include "ct/wire/parse.hpp"
 #include "dataplane/forward.hpp"
 #include "dataplane/stats.hpp"
+#include "nat/family.hpp"
 #include "nat/nptv6.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
@@ -40,8 +41,8 @@ class Pipeline {
 public:
     /// `counters` by WorkerId; here only what is put aside and taken up again is counted.
     Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
-             const nat::PrefixTranslator& prefixes, ct::FragmentTable& fragments, Forward& forward,
-             std::span<WorkerCounters> counters);
+             const nat::PrefixTranslator& prefixes, nat::FamilyTranslator& families,
+             ct::FragmentTable& fragments, Forward& forward, std::span<WorkerCounters> counters);
 
     /// Takes a burst, at most 64 packets with their receiver's fields and an owner each, through
     /// every stage. Afterwards a packet either has out_port and a frame to be sent; or a drop
@@ -87,6 +88,7 @@ private:
     const nat::RuleSet& rules_;
     nat::Setup& nat_;
     const nat::PrefixTranslator& prefixes_;
+    nat::FamilyTranslator& families_;
     ct::FragmentTable& fragments_;
     Forward& forward_;
     std::span<WorkerCounters> counters_;

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "nat/check.hpp"
 
+#include "nat/pref64.hpp"
+
 #include <utility>
 
 namespace nat {
 namespace {
 
+/// The family that a rule's target asks for; nat64's is another than that of its packets.
+[[nodiscard]] ct::Family family_of_target(const Rule& rule) noexcept {
+    return rule.action == Action::Nat64 ? ct::Family::None : rule.target.family;
+}
+
 /// The family that a rule's match and target ask for; None: any, Contradiction aside.
 [[nodiscard]] ct::Family family_of(const Rule& rule) noexcept {
     const Match& m = rule.match;
     for (const ct::Family f :
-         {m.family, m.src.family, m.dst.family, rule.target.family, m.conn.orig_src.family,
+         {m.family, m.src.family, m.dst.family, family_of_target(rule), m.conn.orig_src.family,
           m.conn.orig_dst.family, m.conn.reply_src.family, m.conn.reply_dst.family})
         if (f != ct::Family::None) return f;
     return ct::Family::None;
@@ -20,7 +27,7 @@ namespace {
     return a == Action::Snat || a == Action::Dnat;
 }
 [[nodiscard]] bool is_destination_action(Action a) noexcept {
-    return a == Action::Dnat || a == Action::Redirect;
+    return a == Action::Dnat || a == Action::Redirect || a == Action::Nat64;
 }
 [[nodiscard]] bool is_source_action(Action a) noexcept {
     return a == Action::Snat || a == Action::Masquerade;
@@ -48,6 +55,7 @@ namespace {
         case Action::Masquerade:
         case Action::Dnat:
         case Action::Redirect:
+        case Action::Nat64:
             return chain == Chain::Nat;
     }
     return false;
@@ -128,7 +136,7 @@ namespace {
          {m.family, m.src.family, m.dst.family, m.conn.orig_src.family, m.conn.orig_dst.family,
           m.conn.reply_src.family, m.conn.reply_dst.family})
         if (f != ct::Family::None && f != family) return "it asks for IPv4 and IPv6 at once";
-    if (rule.target.family != ct::Family::None && rule.target.family != family)
+    if (family_of_target(rule) != ct::Family::None && family_of_target(rule) != family)
         return "its target is of another family than its match";
     if (std::string why = contradiction_in(m); !why.empty()) return why;
     return contradiction_with_chain(rule);
@@ -204,8 +212,15 @@ std::string malformed(const Rule& rule) {
     const Target& t = rule.target;
     if (has_address_target(rule.action) && t.family == ct::Family::None)
         return "it has no address to translate to";
-    if (!has_address_target(rule.action) && t.family != ct::Family::None)
+    if (rule.action == Action::Nat64) {
+        const Prefix& prefix = rule.match.dst;
+        if (prefix.family != ct::Family::Ipv6 || !is_pref64_length(prefix.length) ||
+            rule.match.not_dst)
+            return "it has no prefix behind which IPv4 addresses can stand";
+        if (t.family == ct::Family::Ipv6) return "it translates to IPv4 addresses";
+    } else if (!has_address_target(rule.action) && t.family != ct::Family::None) {
         return "the action takes no address";
+    }
     if (t.last_addr.bytes < t.first_addr.bytes) return "its range of addresses is empty";
     if (t.ports.first > t.ports.last) return "its range of ports is empty";
     if (t.ports.first == 0 && !t.ports.any()) return "port 0 cannot be translated to";
@@ -218,8 +233,10 @@ std::string malformed(const Rule& rule) {
         return "a hairpin needs the destination that it stands for";
 
     const Behaviour& b = rule.behaviour;
-    if (!is_source_action(rule.action) && !(b == Behaviour{}))
+    const bool over = rule.action == Action::Nat64;
+    if (!is_source_action(rule.action) && !over && !(b == Behaviour{}))
         return "only mappings of a source have a behaviour";
+    if (over && b.endpoint_independent()) return "nat64's mappings are endpoint-dependent";
     if (!b.endpoint_independent() && b.filtering != Filtering::AddressAndPortDependent)
         return "nobody outside can open a connection to an endpoint-dependent mapping";
     if (!b.endpoint_independent() && b.quarantine_s != 0)

@@ -4,7 +4,8 @@
 #include "ct/conn/status.hpp"
 #include "ct/wire/checksum.hpp"
 #include "ct/wire/headers.hpp"
-#include "nat/rule.hpp"
+#include "nat/family.hpp"
+#include "nat/transport.hpp"
 
 #include <cstddef>
 #include <optional>
@@ -18,25 +19,6 @@ using ct::Dir;
 using ct::Packet;
 using ct::Tuple;
 
-/// Where a transport header has its checksum, in bytes; none: it has none that can be updated.
-[[nodiscard]] std::optional<std::size_t> checksum_offset(std::uint8_t proto) noexcept {
-    switch (proto) {
-        case ct::ipproto::kTcp:
-            return offsetof(ct::TcpHeader, checksum);
-        case ct::ipproto::kUdp:
-            return offsetof(ct::UdpHeader, checksum);
-        case ct::ipproto::kUdplite:
-            return offsetof(ct::UdpliteHeader, checksum);
-        case ct::ipproto::kDccp:
-            return 6;  // RFC 4340 5.1
-        case ct::ipproto::kIcmp:
-        case ct::ipproto::kIcmpv6:
-            return offsetof(ct::IcmpHeader, checksum);
-        default:
-            return std::nullopt;
-    }
-}
-
 /// What the transport checksum has to change by: the addresses belong to it only where it covers a
 /// pseudo-header, and ICMP's does not (RFC 792).
 [[nodiscard]] ChecksumDelta transport_delta(std::uint8_t proto, const ChecksumDelta& addresses,
@@ -44,18 +26,6 @@ using ct::Tuple;
     ChecksumDelta delta = ports;
     if (proto != ct::ipproto::kIcmp) delta.add(addresses);
     return delta;
-}
-
-/// The checksum `old` of protocol `proto` after the change.
-[[nodiscard]] Be16 updated(std::uint8_t proto, Be16 old, const ChecksumDelta& delta) noexcept {
-    const bool zero_is_none = proto == ct::ipproto::kUdp || proto == ct::ipproto::kUdplite;
-    return zero_is_none ? delta.apply_udp(old) : delta.apply(old);
-}
-
-/// Replaces a field of the packet and gathers the change.
-void replace(std::uint8_t* at, Be16 to, ChecksumDelta& delta) noexcept {
-    delta.replace(ct::load<Be16>(at), to);
-    ct::store(at, to);
 }
 
 /// Writes the addresses of `to` into the IP header at `l3`, with IPv4's own checksum updated.
@@ -82,38 +52,6 @@ ChecksumDelta set_addresses(std::uint8_t* l3, const Tuple& to, ChecksumDelta& co
     }
     covering.add(addresses);
     return addresses;
-}
-
-/// Writes the ports of `to`, or its ICMP identifier, into the transport header at `l4`, of which
-/// eight bytes are there. Returns the change.
-ChecksumDelta set_ports(std::uint8_t* l4, const Tuple& to) noexcept {
-    ChecksumDelta ports;
-    if (has_ports(to.proto)) {
-        replace(l4, to.sport, ports);
-        replace(l4 + 2, to.dport, ports);
-    } else if (ct::is_icmp(to.proto)) {
-        replace(l4 + offsetof(ct::IcmpHeader, id), to.sport, ports);
-    }
-    return ports;
-}
-
-/// SCTP. The CRC changes by the difference of the right ones before and after, so that a wrong one
-/// stays wrong. Nothing to do if the ports stay: the CRC does not cover the addresses.
-void set_sctp_ports(Packet& p, const Tuple& to) noexcept {
-    std::uint8_t* l4 = p.data + p.l4_offset;
-    auto sctp = ct::load<ct::SctpHeader>(l4);
-    if (sctp.sport == to.sport && sctp.dport == to.dport) return;
-    if (p.fragment != ct::Fragment::Whole) {
-        p.drop = ct::Drop::NatFragment;
-        return;
-    }
-    const std::span<const std::uint8_t> packet{l4, p.end - p.l4_offset};
-    const std::uint32_t before = ct::sctp_checksum(packet);
-    sctp.sport = to.sport;
-    sctp.dport = to.dport;
-    ct::store(l4, sctp);
-    sctp.checksum ^= before ^ ct::sctp_checksum(packet);
-    ct::store(l4, sctp);
 }
 
 /// Any packet but an ICMP error: leaves with the tuple of an answer to the opposite direction.
@@ -171,14 +109,18 @@ void rewrite_error(Packet& p) noexcept {
 
 }  // namespace
 
-void rewrite(std::span<Packet> packets) noexcept {
+bool rewrite(std::span<Packet> packets) noexcept {
+    bool crossing = false;
     for (Packet& p : packets) {
         if (!p.alive() || !p.conn.valid() || (p.status & ct::status::kNatMask) == 0) continue;
-        if (p.icmp_error)
+        if (crosses(p))
+            crossing = true;
+        else if (p.icmp_error)
             rewrite_error(p);
         else
             rewrite_packet(p);
     }
+    return crossing;
 }
 
 }  // namespace nat

@@ -24,6 +24,9 @@ namespace nat {
 ///
 /// An ICMP error is translated outside and inside (RFC 5508 REQ-4, REQ-5): the packet inside
 /// becomes what its sender had sent, checksums included, as far as it is there.
-void rewrite(std::span<ct::Packet> packets) noexcept;
+///
+/// A packet that crosses() between the families is left to FamilyTranslator (family.hpp). Returns
+/// true if there is one.
+bool rewrite(std::span<ct::Packet> packets) noexcept;
 
 }  // namespace nat

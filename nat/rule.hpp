@@ -59,6 +59,7 @@ enum class Action : std::uint8_t {
     Masquerade,  ///< snat to the primary address of the port it leaves by
     Dnat,
     Redirect,  ///< dnat to the primary address of the port it came in by
+    Nat64,  ///< dnat from `match.dst` to the IPv4 address inside (RFC 6052), and snat to `target`
 };
 
 /// True for the actions after which the next rule is asked.
@@ -232,6 +233,8 @@ struct Rule {
     /// where they came from, are translated too, their source as if they left by match.in_port
     /// (RFC 4787 REQ-9).
     bool hairpin = false;
+    /// Of Nat64: only to addresses that hosts of the Internet have (RFC 6052 3.1).
+    bool global_only = false;
     std::string name;  ///< for counters and messages
     int line = 0;      ///< in the configuration file
 };

@@ -3,6 +3,8 @@
 
 #include "ct/wire/headers.hpp"
 #include "nat/check.hpp"
+#include "nat/family.hpp"
+#include "nat/pref64.hpp"
 
 #include <stdexcept>
 #include <string>
@@ -52,6 +54,27 @@ constexpr std::uint32_t kAbove = 1U << 31;  ///< the table is fuller than ...
     return a == Action::Snat || a == Action::Masquerade;
 }
 
+/// Between the families, rules see what the IPv6 side sees, in either direction.
+void show_ipv6_side(const ct::Packet& p, PacketView& v) noexcept {
+    const ct::Tuple six = ipv6_side(p);
+    const bool from_four = p.tuple.family == ct::Family::Ipv4;
+    v.family = ct::Family::Ipv6;
+    v.dst = six.dst;
+    if (p.icmp_error) {
+        v.proto = ct::ipproto::kIcmpv6;
+        // Its sender may be any router on the way; one of IPv4 is known behind the prefix.
+        const auto prefix = prefix_between(six.src, p.inner.dst);
+        if (from_four && prefix) v.src = embed(*prefix, p.tuple.src);
+        return;
+    }
+    v.proto = six.proto;
+    v.src = six.src;
+    if (has_ports(six.proto)) {
+        v.sport = six.sport.host();
+        v.dport = six.dport.host();
+    }
+}
+
 }  // namespace
 
 PacketView wire_view(const ct::Packet& p) noexcept {
@@ -86,6 +109,10 @@ PacketView forward_view(const ct::Packet& p) noexcept {
     const ct::Tuple& from = original ? p.original : p.reply;
     const ct::Tuple& to = original ? p.reply : p.original;
     if (p.opened) v.status |= nat_status(p.original, p.reply);
+    if (crosses(p)) {
+        show_ipv6_side(p, v);
+        return v;
+    }
     if (p.icmp_error) {
         if (v.dst == from.dst) v.dst = to.src;
         return v;
@@ -157,8 +184,9 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
         if (wanted) c.conditions |= bit;
     };
     // An address of a family, in a condition or as the target, asks for that family.
+    const ct::Family target = rule.action == Action::Nat64 ? ct::Family::None : rule.target.family;
     for (const ct::Family f :
-         {m.family, m.src.family, m.dst.family, rule.target.family, m.conn.orig_src.family,
+         {m.family, m.src.family, m.dst.family, target, m.conn.orig_src.family,
           m.conn.orig_dst.family, m.conn.reply_src.family, m.conn.reply_dst.family}) {
         if (f == ct::Family::None) continue;
         require((c.conditions & kFamily) != 0 && c.family != f, kNever);
@@ -412,6 +440,13 @@ const Rule* RuleSet::peek_snat(const ct::Packet& p, ct::PortId out_port) const n
     return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
 }
 
+const Rule* RuleSet::peek_nat64(const ct::Packet& p) const noexcept {
+    PacketView v = wire_view(p);
+    v.mark = 0;  // as match_dnat() saw it, before a filter rule gave the connection a mark
+    const Compiled* c = first_match(dnat_, v);
+    return c == nullptr || c->action != Action::Nat64 ? nullptr : &rules_[c->index];
+}
+
 const Rule* RuleSet::peek_dnat(const ct::Packet& p) const noexcept {
     if (dnat_.empty()) return nullptr;
     PacketView v = forward_view(p);
@@ -435,6 +470,9 @@ bool RuleSet::must_not_leave(const ct::Packet& p) const noexcept {
     v.state = ct::CtState::New;  // as the rules would have seen it
     const Compiled* c = first_match(snat_, v);
     if (c != nullptr && c->action != Action::Accept) return true;
+    // What would have become IPv4 has no business among IPv6.
+    const Compiled* d = first_match(dnat_, v);
+    if (d != nullptr && d->action == Action::Nat64) return true;
     return is_answer_of_dnat(v);
 }
 

@@ -129,6 +129,9 @@ public:
         return peek_snat(p, p.out_port);
     }
 
+    /// The nat64 rule by which p, a packet that opened a connection, crosses() to the other family.
+    [[nodiscard]] const Rule* peek_nat64(const ct::Packet& p) const noexcept;
+
     /// match_dnat() that counts no hit.
     [[nodiscard]] const Rule* peek_dnat(const ct::Packet& p) const noexcept;
     /// The dnat rule that decided about the destination of a connection's first packet, if it has

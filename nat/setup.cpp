@@ -2,6 +2,8 @@
 #include "nat/setup.hpp"
 
 #include "ct/wire/headers.hpp"
+#include "nat/family.hpp"
+#include "nat/pref64.hpp"
 #include "nat/wide.hpp"
 
 #include <algorithm>
@@ -35,6 +37,12 @@ using PortField = ct::Be16 ct::Tuple::*;
 [[nodiscard]] std::uint32_t shifted(std::uint16_t original, std::uint16_t base,
                                     PortRange ports) noexcept {
     return static_cast<std::uint16_t>(original - base) % ports.count();
+}
+
+/// True if sources are mapped to the address of the port that they leave by.
+[[nodiscard]] bool uses_own_address(const Rule& rule) noexcept {
+    return rule.action == Action::Masquerade ||
+           (rule.action == Action::Nat64 && rule.target.family == ct::Family::None);
 }
 
 /// `hash` modulo `span` + 1.
@@ -118,6 +126,7 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     if (p.in_port == ct::kLocalPort) return ct::Drop::None;
     const Rule* rule = rules_.match_dnat(w, p);
     if (rule == nullptr) return pools_.any() ? enter_from_outside(w, p, now) : ct::Drop::None;
+    if (rule->action == Action::Nat64) return cross(p, *rule);
     const std::optional<Range> range =
         range_of(*rule, p.original.family, p.in_port, p.original.dst);
     if (!range) return ct::Drop::NatNoAddress;
@@ -142,23 +151,49 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     return ct::Drop::None;
 }
 
+ct::Drop Setup::cross(ct::Packet& p, const Rule& rule) noexcept {
+    const ct::Tuple& original = p.original;
+    const bool echo = original.proto == ct::ipproto::kIcmpv6 &&
+                      ct::icmp_type(original.dport) == ct::icmpv6::kEcho;
+    const std::optional<ct::Addr> four = extract(rule.match.dst, original.dst);
+    const bool host = four && is_host_ipv4(*four) && (!rule.global_only || is_global_ipv4(*four));
+    if (!host || (!echo && !has_ports(original.proto))) return ct::Drop::NatUntranslatable;
+    ct::Tuple& reply = p.reply;
+    reply.family = ct::Family::Ipv4;
+    reply.src = *four;
+    reply.dst = {};  // source() knows
+    if (echo) {
+        reply.proto = ct::ipproto::kIcmp;
+        reply.dport = ct::icmp_type_code(ct::icmp::kEchoReply, 0);
+    }
+    return ct::Drop::None;
+}
+
 ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
-    if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort) return ct::Drop::None;
+    const bool over = crosses(p);
+    if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort)
+        return over ? ct::Drop::NatUntranslatable : ct::Drop::None;
     // Who came in by a mapping, from inside, meets the rules as if he had left.
     const bool turned = (p.lease & lease::kDestination) != 0 && p.mapping_port != ct::kNoPort;
     const std::optional<Hairpin> hairpin = turned ? std::nullopt : hairpin_of(p);
     const ct::PortId leaves_by = turned ? p.mapping_port : hairpin ? hairpin->as_from : p.out_port;
-    const Rule* rule =
-        turned ? rules_.match_turned(w, p, leaves_by) : rules_.match_snat(w, p, leaves_by);
+    const Rule* rule = over     ? rules_.peek_nat64(p)
+                       : turned ? rules_.match_turned(w, p, leaves_by)
+                                : rules_.match_snat(w, p, leaves_by);
     std::optional<Range> range;
     if (rule != nullptr)
-        range = range_of(*rule, p.original.family, leaves_by, p.original.src);
+        range = range_of(*rule, p.reply.family, leaves_by, p.original.src);
+    else if (over)
+        return ct::Drop::NatNoAddress;
     else if (hairpin && hairpin->turns_back)
-        range = Range{.first = p.original.dst, .last = p.original.dst, .ports = {}};
+        range = Range{.first = p.original.dst,
+                      .last = p.original.dst,
+                      .ports = {},
+                      .family = p.original.family};
     else
         return ct::Drop::None;
     if (!range) return ct::Drop::NatNoAddress;
-    p.masqueraded = rule != nullptr && rule->action == Action::Masquerade;
+    p.masqueraded = rule != nullptr && uses_own_address(*rule);
     const Behaviour behaviour = rule != nullptr ? rule->behaviour : Behaviour{};
     track_as(w, p, behaviour, ct::Dir::Original, now);
 
@@ -224,8 +259,11 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     unshare(w, p, now);
     const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
     const std::optional<Hairpin> hairpin = leaves ? hairpin_of(p) : std::nullopt;
-    const Rule* rule =
-        leaves ? rules_.peek_snat(p, hairpin ? hairpin->as_from : p.out_port) : nullptr;
+    const Rule* rule = nullptr;
+    if (crosses(p))
+        rule = rules_.peek_nat64(p);
+    else if (leaves)
+        rule = rules_.peek_snat(p, hairpin ? hairpin->as_from : p.out_port);
     if (rule != nullptr && (p.lease & lease::kSubscriber) != 0 && knows_subscribers(*rule) &&
         carriers_->at(rule->carrier).gives_ports())
         return next_for_subscriber(w, p, *rule, field, now);
@@ -285,11 +323,12 @@ std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family,
                                             const ct::Addr& original) const noexcept {
     const Target& t = rule.target;
     const bool paired =
-        rule.behaviour.pooling == Pooling::Paired ||
+        rule.action == Action::Nat64 || rule.behaviour.pooling == Pooling::Paired ||
         (rule.behaviour.pooling == Pooling::Linux && rule.behaviour.endpoint_independent());
-    Range r{t.first_addr, t.last_addr, t.ports, t.random, t.persistent || paired, t.port_base};
+    Range r{t.first_addr,           t.last_addr, t.ports, t.random,
+            t.persistent || paired, t.port_base, family};
     if (t.netmap) r.first = r.last = in_prefix(original, t.first_addr, t.last_addr);
-    if (rule.action == Action::Snat || rule.action == Action::Dnat) return r;
+    if (rule.action != Action::Redirect && !uses_own_address(rule)) return r;
     if (own >= ports_.size()) return std::nullopt;
     const PortAddresses& a = ports_[own];
     const std::optional<ct::Addr>& addr = family == ct::Family::Ipv4 ? a.ipv4 : a.ipv6;
@@ -313,15 +352,15 @@ ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
     if (!r.persistent) key.dst = original.dst;
     const std::uint64_t hash = ct::hash(address_key_, key);
 
-    const Wide first = Wide::of(r.first, original.family);
-    const Wide span = Wide::of(r.last, original.family) - first;
+    const Wide first = Wide::of(r.first, r.family);
+    const Wide span = Wide::of(r.last, r.family) - first;
     Wide offset{reduce(scramble(hash), span.high), hash};
     if (offset.high == span.high) offset.low = reduce(hash, span.low);
     if (nth != 0) {
         offset = offset + Wide{0, nth};
         if (offset > span) offset = offset - span - Wide{0, 1};
     }
-    return (first + offset).addr(original.family);
+    return (first + offset).addr(r.family);
 }
 
 bool Setup::is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept {
@@ -358,8 +397,11 @@ bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Rang
     const ct::Tuple before = p.reply;
     p.reply.dst = hint->addr;
     p.reply.*field = hint->port;
-    const bool in_range =
-        r.contains(p.reply.dst) && (r.ports.any() || r.ports.contains((p.reply.*field).host()));
+    // What the same source was mapped to in the other family may look like an address of the range.
+    const bool of_family =
+        r.family != ct::Family::Ipv4 || p.reply.dst == ct::Addr::v4(p.reply.dst.as_v4());
+    const bool in_range = of_family && r.contains(p.reply.dst) &&
+                          (r.ports.any() || r.ports.contains((p.reply.*field).host()));
     if (in_range && suits(w, p, field, now)) return true;
     p.reply = before;
     return false;

@@ -183,6 +183,7 @@ private:
         bool random = false;
         bool persistent = false;
         std::uint16_t port_base = 0;
+        ct::Family family = ct::Family::None;  ///< of the addresses
 
         [[nodiscard]] bool contains(const ct::Addr& a) const noexcept {
             return first.bytes <= a.bytes && a.bytes <= last.bytes;
@@ -257,6 +258,8 @@ private:
     /// masquerade and redirect take.
     [[nodiscard]] std::optional<Range> range_of(const Rule& rule, ct::Family family, ct::PortId own,
                                                 const ct::Addr& original) const noexcept;
+    /// The way over to IPv4 by a nat64 rule: all of p.reply but the source's mapping.
+    [[nodiscard]] static ct::Drop cross(ct::Packet& p, const Rule& rule) noexcept;
     /// How a packet that came in by a hairpin is to leave.
     struct Hairpin {
         ct::PortId as_from;  ///< the port whose rules translate its source

@@ -68,6 +68,8 @@ enum class Drop : std::uint8_t {
     NatConnectionLimit,
     NatRateLimit,
     NatSubscriberLimit,
+    NatUntranslatable,
+    NatZeroChecksum,
     // Rules: nat/rule.cpp
     RuleDrop,
     RuleReject,
@@ -144,6 +146,8 @@ inline constexpr std::array kDrops{
     DropInfo{Drop::NatConnectionLimit,   "nat_connection_limit",  "the subscriber has as many connections as limits.connections allows"},
     DropInfo{Drop::NatRateLimit,         "nat_rate_limit",        "the subscriber opens connections faster than limits.new_per_second"},
     DropInfo{Drop::NatSubscriberLimit,   "nat_subscriber_limit",  "there is no room to remember another subscriber"},
+    DropInfo{Drop::NatUntranslatable,    "nat_untranslatable",    "a packet that has no counterpart in the other family (RFC 7915)"},
+    DropInfo{Drop::NatZeroChecksum,      "nat_zero_checksum",     "UDP of IPv4 without the checksum that IPv6 needs"},
     DropInfo{Drop::RuleDrop,             "rule_drop",             "a filter rule or the filter policy says drop"},
     DropInfo{Drop::RuleReject,           "rule_reject",           "a filter rule says reject"},
     DropInfo{Drop::NotForUs,             "not_for_us",            "the frame's destination MAC is another station's"},

@@ -9,7 +9,8 @@
 //   SideLines 128 B  two lines: what the trackers know of both directions' windows, and the books
 //                    (counters, labels), which are touched only where somebody asked for them
 //   Addrs6    64 B   the four IPv6 addresses; touched by IPv6 entries only, so that IPv6 costs one
-//                    line more, known at the same time, and IPv4 nothing
+//                    line more, known at the same time, and IPv4 nothing. A NAT64 entry, whose
+//                    tuples are of both families, uses the half that is its IPv6 tuple's
 //
 // Both windows stand in one line because a segment changes both: it moves its sender's edge and
 // acknowledges the receiver's. In lines of their own they would cost every segment a line more, and

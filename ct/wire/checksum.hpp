@@ -96,6 +96,13 @@ public:
     /// Only the first four bytes count for IPv4.
     void replace(const Addr& from, const Addr& to, Family family) noexcept;
 
+    /// The bytes that had the sum `from` become some that have the sum `to`; of a pseudo-header
+    /// that comes or goes, the other is 0.
+    void exchange(PartialSum from, PartialSum to) noexcept {
+        sum_ += std::uint16_t(~fold(from));
+        sum_ += fold(to);
+    }
+
     /// Adds a change that another delta has gathered.
     void add(const ChecksumDelta& other) noexcept { sum_ += other.sum_; }
 

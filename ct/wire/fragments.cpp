@@ -372,6 +372,7 @@ private:
         f.data = p.data;
         f.owner = p.owner;
         f.length = p.length;
+        f.headroom = p.headroom;
         f.in_port = p.in_port;
         f.ip_check = p.ip_check;
         f.zone = p.tuple.zone;
@@ -498,6 +499,7 @@ void resume(const HeldFragment& held, Packet& p) noexcept {
     p.data = held.data;
     p.owner = held.owner;
     p.length = held.length;
+    p.headroom = held.headroom;
     p.in_port = held.in_port;
     p.ip_check = held.ip_check;
     p.tuple.zone = held.zone;

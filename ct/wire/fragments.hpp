@@ -59,6 +59,7 @@ struct HeldFragment {
     std::uint8_t* data = nullptr;
     void* owner = nullptr;
     std::uint32_t length = 0;
+    std::uint16_t headroom = 0;
     PortId in_port = kNoPort;
     HwCheck ip_check = HwCheck::Unknown;
     /// None from release(); from expire() and drain() the reason to count.

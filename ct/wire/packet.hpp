@@ -66,7 +66,8 @@ struct Packet {
     PortId in_port = kNoPort;
     HwCheck ip_check = HwCheck::Unknown;
     HwCheck l4_check = HwCheck::Unknown;
-    void* owner = nullptr;  ///< the mbuf, or null; opaque to ct/ and nat/
+    std::uint16_t headroom = 0;  ///< bytes of the buffer before `data`, for headers that grow
+    void* owner = nullptr;       ///< the mbuf, or null; opaque to ct/ and nat/
 
     // ---- Set by parse(). Offsets count from `data`.
     Tuple tuple;                       ///< as on the wire; zone set by the pipeline
@@ -130,6 +131,10 @@ struct Packet {
     /// `lease` says that it has such a destination (nat/setup.hpp).
     PortId mapping_port = kNoPort;
 
+    /// Was IPv4 that may be fragmented, and is IPv6 with a fragment header: to be split if it is
+    /// larger than so many bytes (nat/family.hpp); 0: as any other packet.
+    std::uint16_t split_above = 0;
+
     // ---- Set by forwarding.
     PortId out_port = kNoPort;
     std::uint32_t next_hop = 0;  ///< index of the next hop; meaning is forwarding's own
@@ -142,6 +147,7 @@ struct Packet {
         in_port = port;
         ip_check = HwCheck::Unknown;
         l4_check = HwCheck::Unknown;
+        headroom = 0;
         owner = buffer;
         tuple.zone = 0;
         conn = {};
@@ -156,6 +162,7 @@ struct Packet {
         masqueraded = false;
         lease = 0;
         tell_sender = false;
+        split_above = 0;
         out_port = kNoPort;
         next_hop = 0;
     }

@@ -173,6 +173,10 @@ struct TupleKey {
     }
 }
 
+/// The number of ICMP in packets of `family`.
+[[nodiscard]] constexpr std::uint8_t icmp_of(Family family) noexcept {
+    return family == Family::Ipv6 ? ipproto::kIcmpv6 : ipproto::kIcmp;
+}
 [[nodiscard]] constexpr bool is_icmp(std::uint8_t proto) noexcept {
     return proto == ipproto::kIcmp || proto == ipproto::kIcmpv6;
 }

@@ -140,6 +140,12 @@ std::vector<ct::Addr> own_addresses(const Config& config, ct::Family family) {
     return own;
 }
 
+std::vector<std::uint16_t> mtus(const Config& config) {
+    std::vector<std::uint16_t> out;
+    for (const PortConfig& port : config.ports) out.push_back(port.mtu);
+    return out;
+}
+
 ct::PortId Config::find_port(std::string_view name) const noexcept {
     if (name.empty()) return ct::kNoPort;
     for (std::size_t i = 0; i < ports.size(); ++i)
@@ -157,6 +163,7 @@ Config parse_config(std::string_view text, std::string_view file, const Machine&
     read_ports(root, config);
     read_conntrack(root, machine, config);
     read_tracking(root, config);
+    read_nat64(root, config);
     read_rules(root, config);
     read_nptv6(root, config);
     read_routes(root, config);

@@ -13,6 +13,7 @@
 #include "ct/wire/packet.hpp"
 #include "ct/wire/tuple.hpp"
 #include "nat/carrier_settings.hpp"
+#include "nat/family.hpp"
 #include "nat/nptv6.hpp"
 #include "nat/rule.hpp"
 
@@ -158,6 +159,7 @@ struct Config {
     /// What happens to a packet that no filter rule decides: Accept or Drop.
     nat::Action filter_policy = nat::Action::Accept;
     std::vector<nat::PrefixPair> nptv6;  ///< [[nptv6]], in the file's order
+    nat::FamilySettings nat64;           ///< [nat64]
     std::vector<RouteConfig> routes;
     std::vector<NeighbourConfig> neighbours;
     ForwardConfig forward;
@@ -217,6 +219,9 @@ inline constexpr std::uint64_t kBytesPerEntry = 256;
 
 /// The addresses of `family` that the ports have.
 [[nodiscard]] std::vector<ct::Addr> own_addresses(const Config& config, ct::Family family);
+
+/// The ports' MTUs, by ct::PortId.
+[[nodiscard]] std::vector<std::uint16_t> mtus(const Config& config);
 
 /// What the table is to be made for, as the rules need it.
 [[nodiscard]] ct::Features features_of(const Config& config);

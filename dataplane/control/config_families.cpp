@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// [[nptv6]]: prefixes of IPv6 that stand for one another.
+// [[nptv6]]: prefixes of IPv6 that stand for one another. [nat64] and the prefix of its rules: how
+// IPv6 and IPv4 talk to each other.
 #include "dataplane/control/config_parts.hpp"
 #include "dataplane/control/notation.hpp"
+#include "nat/pref64.hpp"
 
 #include <fmt/format.h>
 
+#include <array>
+
 namespace dp {
 namespace {
+
+constexpr std::array<Word<nat::ZeroChecksum>, 2> kZeroChecksums{
+    {{"compute", nat::ZeroChecksum::Compute}, {"drop", nat::ZeroChecksum::Drop}}};
+/// What the well-known prefix may stand for: addresses of the Internet only?
+constexpr std::array<Word<bool>, 2> kWellKnown{{{"global", true}, {"any", false}}};
 
 /// `key` of [[nptv6]] as a prefix that hosts outside of one link can have, or a report.
 std::optional<nat::Prefix> read_host_prefix(Section& section, std::string_view key) {
@@ -104,6 +113,56 @@ void read_nptv6(Section& root, Config& config) {
         sections.erase(sections.begin() + kMaxPrefixPairs, sections.end());
     }
     for (Section& section : sections) read_pair(section, config);
+}
+
+void read_nat64(Section& root, Config& config) {
+    auto section = root.section("nat64");
+    if (!section) return;
+    section->choice("zero_udp_checksum", config.nat64.zero_checksum, kZeroChecksums);
+    // RFC 8200 5: every IPv6 link takes 1280 bytes.
+    section->count("lowest_ipv6_mtu", config.nat64.lowest_ipv6_mtu, {1280, 9000});
+    section->choice("well_known_prefix", config.nat64.well_known_is_global, kWellKnown);
+    section->finish();
+}
+
+std::optional<nat::Prefix> read_pref64(Section& section, const Config& config, nat::Rule& rule) {
+    const auto text = section.text("prefix");
+    if (rule.action != nat::Action::Nat64) {
+        if (section.has("prefix"))
+            section.problem("prefix", "only action \"nat64\" takes a 'prefix'",
+                            "match destinations by 'dst'");
+        return std::nullopt;
+    }
+    constexpr const char* kExample =
+        "write the prefix behind which IPv4 addresses stand, like prefix = \"64:ff9b::/96\"";
+    if (section.has("dst"))
+        section.problem("dst", "action \"nat64\" takes its destinations from 'prefix'",
+                        "leave 'dst' out; a rule before this one may accept what is to stay IPv6");
+    if (!section.has("prefix"))
+        section.problem_at(section.line(), "action \"nat64\" has no 'prefix'", kExample);
+    if (!text) return std::nullopt;
+    const auto prefix = read_prefix(section, "prefix", *text);
+    if (!prefix) return std::nullopt;
+    if (prefix->family != ct::Family::Ipv6) {
+        section.problem("prefix",
+                        fmt::format("'prefix' is {}, which is not IPv6", to_string(*prefix)),
+                        kExample);
+        return std::nullopt;
+    }
+    if (!nat::is_pref64_length(prefix->length)) {
+        section.problem("prefix", fmt::format("'prefix' has {} bits", prefix->length),
+                        "write one of 32, 40, 48, 56, 64 or 96 bits (RFC 6052 2.2)");
+        return std::nullopt;
+    }
+    constexpr std::size_t kReserved = 8;  // RFC 6052 2.2: bits 64 to 71
+    if (prefix->addr.bytes[kReserved] != 0) {
+        section.problem("prefix",
+                        fmt::format("bits 64 to 71 of {} are not zero", to_string(*prefix)),
+                        "choose a prefix in which they are (RFC 6052 2.2)");
+        return std::nullopt;
+    }
+    rule.global_only = config.nat64.well_known_is_global && *prefix == nat::kWellKnownPrefix;
+    return prefix;
 }
 
 }  // namespace dp

@@ -58,8 +58,9 @@ void read_behaviour(Section& section, const Config& config, nat::Rule& rule) {
 }
 
 void check_behaviour(Section& section, const nat::Rule& rule) {
+    const bool over = rule.action == nat::Action::Nat64;
     const bool of_source =
-        rule.action == nat::Action::Snat || rule.action == nat::Action::Masquerade;
+        over || rule.action == nat::Action::Snat || rule.action == nat::Action::Masquerade;
     if (!of_source) {
         for (const std::string_view key : kKeys)
             if (section.has(key))
@@ -68,6 +69,11 @@ void check_behaviour(Section& section, const nat::Rule& rule) {
         return;
     }
     const nat::Behaviour& b = rule.behaviour;
+    if (over && b.endpoint_independent()) {
+        section.problem("mapping", "the mappings of action \"nat64\" are endpoint-dependent",
+                        "leave 'mapping' out");
+        return;
+    }
     if (b.endpoint_independent()) {
         if (b.pooling == Pooling::Arbitrary && rule.target.persistent)
             section.problem("pooling", "pooling is \"arbitrary\" and persistent is true",

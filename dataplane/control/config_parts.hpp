@@ -25,6 +25,7 @@ void read_ports(Section& root, Config& config);
 void read_tracking(Section& root, Config& config);  ///< [[zone]], [[timeout_policy]]
 void read_rules(Section& root, Config& config);     ///< [[rule]], [filter]
 void read_nptv6(Section& root, Config& config);     ///< [[nptv6]]
+void read_nat64(Section& root, Config& config);     ///< [nat64]; before the rules
 void read_routes(Section& root, Config& config);
 void read_neighbours(Section& root, Config& config);
 
@@ -53,6 +54,10 @@ void check_carriers(std::span<Section> sections, const Config& config,
 /// What read_carrier() and read_nat_log() read, for the log.
 [[nodiscard]] std::string describe_carrier(const nat::CarrierSettings& settings);
 [[nodiscard]] std::string describe_nat_log(const BlockLogConfig& log);
+
+/// The prefix of a rule of action nat64, which is what its packets are addressed to.
+[[nodiscard]] std::optional<nat::Prefix> read_pref64(Section& section, const Config& config,
+                                                     nat::Rule& rule);
 
 /// The id of the port that `name` names. Reports a name that no port has, and gives kNoPort.
 [[nodiscard]] ct::PortId resolve_port(Section& section, const Config& config, const Text& name);

@@ -24,7 +24,7 @@ using nat::Action;
 
 constexpr std::array<Word<nat::Chain>, 3> kChains{
     {{"raw", nat::Chain::Raw}, {"filter", nat::Chain::Filter}, {"nat", nat::Chain::Nat}}};
-constexpr std::array<Word<Action>, 16> kActions{{{"accept", Action::Accept},
+constexpr std::array<Word<Action>, 17> kActions{{{"accept", Action::Accept},
                                                  {"drop", Action::Drop},
                                                  {"reject", Action::Reject},
                                                  {"notrack", Action::Notrack},
@@ -39,6 +39,7 @@ constexpr std::array<Word<Action>, 16> kActions{{{"accept", Action::Accept},
                                                  {"masquerade", Action::Masquerade},
                                                  {"dnat", Action::Dnat},
                                                  {"redirect", Action::Redirect},
+                                                 {"nat64", Action::Nat64},
                                                  {"static", Action::Snat}}};
 constexpr std::array<Word<Action>, 2> kPolicies{
     {{"accept", Action::Accept}, {"drop", Action::Drop}}};
@@ -300,9 +301,10 @@ bool of_one_family(const nat::Rule& rule) {
                                                             : ct::Family::None;
     bool ipv4 = false;
     bool ipv6 = false;
-    for (const ct::Family f : {m.family, m.src.family, m.dst.family, by_proto, rule.target.family,
-                               m.conn.orig_src.family, m.conn.orig_dst.family,
-                               m.conn.reply_src.family, m.conn.reply_dst.family}) {
+    const auto target = rule.action == Action::Nat64 ? ct::Family::None : rule.target.family;
+    for (const ct::Family f :
+         {m.family, m.src.family, m.dst.family, by_proto, target, m.conn.orig_src.family,
+          m.conn.orig_dst.family, m.conn.reply_src.family, m.conn.reply_dst.family}) {
         ipv4 = ipv4 || f == ct::Family::Ipv4;
         ipv6 = ipv6 || f == ct::Family::Ipv6;
     }
@@ -343,6 +345,7 @@ std::vector<nat::Rule> read_rule(Section& section, Config& config) {
     read_prefixes(section, "src", lists.src, common.match.not_src);
     read_prefixes(section, "dst", lists.dst, common.match.not_dst);
     read_protocols(section, lists.proto);
+    if (const auto prefix = read_pref64(section, config, common)) lists.dst = {*prefix};
     read_ranges(section, "sport", lists.sport);
     read_ranges(section, "dport", lists.dport);
     read_carrier(section, config, common, lists.src);

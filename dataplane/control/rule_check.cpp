@@ -18,10 +18,10 @@ using nat::Action;
 using nat::Chain;
 
 constexpr std::array<std::string_view, 3> kChainNames{"raw", "filter", "nat"};
-constexpr std::array<std::string_view, 15> kActionNames{
-    "accept", "drop", "reject",      "notrack",   "zone",
-    "track",  "mark", "packet-mark", "save-mark", "restore-mark",
-    "label",  "snat", "masquerade",  "dnat",      "redirect"};
+constexpr std::array<std::string_view, 16> kActionNames{
+    "accept",     "drop",        "reject",    "notrack",      "zone",  "track",
+    "mark",       "packet-mark", "save-mark", "restore-mark", "label", "snat",
+    "masquerade", "dnat",        "redirect",  "nat64"};
 
 std::string_view name_of(Chain c) {
     return kChainNames[static_cast<std::size_t>(c)];
@@ -56,10 +56,13 @@ std::vector<Chain> chains_of(Action action) {
 
 bool is_nat(Action a) {
     return a == Action::Snat || a == Action::Masquerade || a == Action::Dnat ||
-           a == Action::Redirect;
+           a == Action::Redirect || a == Action::Nat64;
+}
+bool needs_address(Action a) {
+    return a == Action::Snat || a == Action::Dnat;
 }
 bool takes_address(Action a) {
-    return a == Action::Snat || a == Action::Dnat;
+    return needs_address(a) || a == Action::Nat64;
 }
 
 bool takes_value(Action a) {
@@ -104,7 +107,8 @@ void check_moment(Section& section, const nat::Rule& rule) {
         section.problem("table_above",
                         "a connection's mapping must not depend on how full the table is",
                         "leave 'table_above' out, or refuse connections in chain \"filter\"");
-    if (rule.action == Action::Dnat || rule.action == Action::Redirect)
+    if (rule.action == Action::Dnat || rule.action == Action::Redirect ||
+        rule.action == Action::Nat64)
         if (section.has("out"))
             never_matches(section, "out",
                           "a destination is translated before routing, where no packet has an "
@@ -132,15 +136,17 @@ ct::Family check_family(Section& section, const nat::Rule& rule) {
     const ct::Family by_proto = m.proto == ct::ipproto::kIcmp     ? ct::Family::Ipv4
                                 : m.proto == ct::ipproto::kIcmpv6 ? ct::Family::Ipv6
                                                                   : ct::Family::None;
+    const bool over = rule.action == Action::Nat64;  // its target is of the other family
+    const ct::Family target = over ? ct::Family::None : rule.target.family;
     const std::array<Claim, 9> claims{{{"family", m.family},
                                        {"src", m.src.family},
-                                       {"dst", m.dst.family},
+                                       {over ? "prefix" : "dst", m.dst.family},
                                        {"proto", by_proto},
                                        {"ctorigsrc", m.conn.orig_src.family},
                                        {"ctorigdst", m.conn.orig_dst.family},
                                        {"ctreplsrc", m.conn.reply_src.family},
                                        {"ctrepldst", m.conn.reply_dst.family},
-                                       {"to", rule.target.family}}};
+                                       {"to", target}}};
     const Claim* first = nullptr;
     for (const Claim& claim : claims) {
         if (claim.family == ct::Family::None) continue;
@@ -194,13 +200,14 @@ void check_keys(Section& section, Action action) {
             section.problem(key, fmt::format("action \"{}\" takes no '{}'", name_of(action), key),
                             fmt::format("leave it out; it belongs to {}", actions));
     };
-    only_with("to", takes_address(action), "snat and dnat");
-    only_with("ports", is_nat(action), "snat, masquerade, dnat and redirect");
-    only_with("random", is_nat(action), "snat, masquerade, dnat and redirect");
-    only_with("random_fully", is_nat(action), "snat, masquerade, dnat and redirect");
-    only_with("port_base", is_nat(action), "snat, masquerade, dnat and redirect");
-    only_with("persistent", takes_address(action), "snat and dnat");
-    only_with("netmap", takes_address(action), "snat and dnat");
+    only_with("to", takes_address(action), "snat, dnat and nat64");
+    only_with("ports", is_nat(action), "snat, masquerade, dnat, redirect and nat64");
+    only_with("random", is_nat(action), "snat, masquerade, dnat, redirect and nat64");
+    only_with("random_fully", is_nat(action), "snat, masquerade, dnat, redirect and nat64");
+    only_with("port_base", is_nat(action) && action != Action::Nat64,
+              "snat, masquerade, dnat and redirect");
+    only_with("persistent", needs_address(action), "snat and dnat");
+    only_with("netmap", needs_address(action), "snat and dnat");
     only_with("hairpin", action == Action::Dnat, "dnat");
     only_with("value", takes_value(action), "mark, packet-mark, label and zone");
     only_with("mask", nat::goes_on(action) && action != Action::Label,
@@ -227,7 +234,7 @@ void check_value(Section& section, const nat::Rule& rule) {
 /// A prefix is mapped to one of the same size, so that no two addresses become one.
 void check_netmap(Section& section, const nat::Rule& rule) {
     const nat::Target& t = rule.target;
-    if (!t.netmap || t.family == ct::Family::None || !takes_address(rule.action)) return;
+    if (!t.netmap || t.family == ct::Family::None || !needs_address(rule.action)) return;
     const bool source = rule.action == Action::Snat;
     const nat::Prefix& from = source ? rule.match.src : rule.match.dst;
     const bool excludes = source ? rule.match.not_src : rule.match.not_dst;
@@ -261,7 +268,7 @@ void check_target(Section& section, const nat::Rule& rule) {
     if (!is_nat(rule.action)) return;
     const nat::Target& t = rule.target;
     const std::string_view ports_key = section.has("ports") ? "ports" : "to";
-    if (takes_address(rule.action) && !section.has("to"))
+    if (needs_address(rule.action) && !section.has("to"))
         section.problem("action", fmt::format("action \"{}\" has no 'to'", name_of(rule.action)),
                         "say to which address, like to = \"192.0.2.1\"");
     if (t.family != ct::Family::None) {
@@ -277,6 +284,9 @@ void check_target(Section& section, const nat::Rule& rule) {
                                         to_string(t.family, t.first_addr)),
                             "write the address that packets are to have");
     }
+    if (rule.action == Action::Nat64 && t.family == ct::Family::Ipv6)
+        section.problem("to", "action \"nat64\" translates to IPv4, and 'to' is IPv6",
+                        "write IPv4 addresses, or leave 'to' out for that of the port");
     check_netmap(section, rule);
     check_shift(section, rule);
     if (rule.hairpin && rule.action == Action::Dnat && (!section.has("dst") || rule.match.not_dst))
@@ -292,10 +302,36 @@ void check_target(Section& section, const nat::Rule& rule) {
         section.problem(ports_key, "port 0 cannot be translated to", "begin with port 1 or above");
     const bool has_ports =
         rule.match.proto >= 0 && nat::has_ports(static_cast<std::uint8_t>(rule.match.proto));
-    const bool for_all = section.has("blocks") || section.has("deterministic");  // ids, too
+    // Identifiers of ICMP are taken from the range as well.
+    const bool for_all =
+        section.has("blocks") || section.has("deterministic") || rule.action == Action::Nat64;
     if (!has_ports && !for_all)
         section.problem(ports_key, "ports to translate to stand without a protocol that has ports",
                         "name the protocols, like proto = [\"tcp\", \"udp\"]");
+}
+
+/// What nat64 needs of the rest of the configuration.
+void check_nat64(Section& section, const Config& config, const nat::Rule& rule) {
+    if (rule.action != Action::Nat64) return;
+    const int proto = rule.match.proto;
+    if (proto >= 0 && !ct::is_icmp(static_cast<std::uint8_t>(proto)) &&
+        !nat::has_ports(static_cast<std::uint8_t>(proto)))
+        section.problem("proto",
+                        fmt::format("action \"nat64\" does not translate protocol {}",
+                                    protocol_name(static_cast<std::uint8_t>(proto))),
+                        "name some of tcp, udp, udplite, sctp and icmpv6");
+    if (config.dataplane.mode == Mode::Wire) {
+        section.problem(
+            "action", "action \"nat64\" needs routes of both families, and mode \"wire\" has none",
+            "set mode = \"router\" in [dataplane]");
+        return;
+    }
+    const bool has_ipv4 = std::any_of(
+        config.ports.begin(), config.ports.end(),
+        [](const PortConfig& port) { return port.primary(ct::Family::Ipv4) != nullptr; });
+    if (!has_ipv4)
+        section.problem("action", "action \"nat64\" needs a port with an IPv4 address to leave by",
+                        "add one to 'addresses' of a port");
 }
 
 /// Masquerade and redirect take the address of a port: it must have one.
@@ -340,6 +376,7 @@ void check_rule(Section& section, const Config& config, const nat::Rule& rule) {
     check_value(section, rule);
     check_target(section, rule);
     check_behaviour(section, rule);
+    check_nat64(section, config, rule);
     check_own_address(section, config, rule, family);
 }
 

@@ -114,9 +114,10 @@ Engine::Engine(const Config& config, std::uint64_t seed, Listeners listeners)
       carriers_{config.carriers, nullptr, seed},
       nat_{rules_, conntrack_, addresses_of(config), seed, &carriers_},
       prefixes_{config.nptv6, own_addresses(config, ct::Family::Ipv6)},
+      families_{config.nat64, mtus(config), 1},
       fragments_{fragments_of(config, seed)},
       forward_{config, links_of(config), {small_.get()}, counters_, Neighbours::Assume},
-      pipeline_{conntrack_, rules_, nat_, prefixes_, fragments_, forward_, counters_},
+      pipeline_{conntrack_, rules_, nat_, prefixes_, families_, fragments_, forward_, counters_},
       sweep_due_{kNever},
       fragments_due_{kNever} {
     if (listeners_.event) conntrack_.add_listener();

@@ -113,6 +113,7 @@ private:
     nat::Carriers carriers_;
     nat::Setup nat_;
     nat::PrefixTranslator prefixes_;
+    nat::FamilyTranslator families_;
     ct::FragmentTable fragments_;
     Forward forward_;
     Pipeline pipeline_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// [[nptv6]]: what it compiles to, and what is wrong with it, word for word.
+// [[nptv6]], [nat64] and rules of action nat64: what they compile to, and what is wrong with them,
+// word for word.
+#include "nat/pref64.hpp"
 #include "tests/config/support.hpp"
 
 #include <gtest/gtest.h>
@@ -123,6 +125,117 @@ TEST(Nptv6, HasABound) {
 
     ASSERT_EQ(found.size(), 1U);
     EXPECT_EQ(found[0].problem, "there are more than 64 [[nptv6]]");
+}
+
+// ---- NAT64.
+
+const std::string kNat64 = "chain = \"nat\"\naction = \"nat64\"\n";
+
+TEST(Nat64, ARuleHasAPrefixAndAPool) {
+    const nat::Rule r = rule(kNat64 +
+                             "prefix = \"2001:db8:64::/96\"\nsrc = \"fd00:1::/64\"\n"
+                             "to = \"203.0.113.64-203.0.113.71:1024-65535\"\n");
+
+    EXPECT_EQ(r.action, nat::Action::Nat64);
+    EXPECT_EQ(r.match.dst, prefix("2001:db8:64::/96"));
+    EXPECT_EQ(r.match.src, prefix("fd00:1::/64"));
+    EXPECT_EQ(r.target.family, ct::Family::Ipv4);
+    EXPECT_EQ(r.target.first_addr, addr("203.0.113.64"));
+    EXPECT_EQ(r.target.last_addr, addr("203.0.113.71"));
+    EXPECT_EQ(r.target.ports, (nat::PortRange{1024, 65535}));
+    EXPECT_FALSE(r.global_only);
+}
+
+TEST(Nat64, MayDoWithoutAPool) {
+    const nat::Rule r = rule(kNat64 + "prefix = \"64:ff9b::/96\"\n");
+
+    EXPECT_EQ(r.target.family, ct::Family::None);
+    EXPECT_TRUE(r.global_only);
+}
+
+TEST(Nat64, HasSettings) {
+    const Config c = with_ports(
+        "[nat64]\nzero_udp_checksum = \"drop\"\nlowest_ipv6_mtu = 1480\n"
+        "well_known_prefix = \"any\"\n[[rule]]\n" +
+        kNat64 + "prefix = \"64:ff9b::/96\"\n");
+
+    EXPECT_EQ(c.nat64.zero_checksum, nat::ZeroChecksum::Drop);
+    EXPECT_EQ(c.nat64.lowest_ipv6_mtu, 1480);
+    EXPECT_FALSE(c.rules.at(0).global_only);
+    EXPECT_EQ(with_ports("").nat64.zero_checksum, nat::ZeroChecksum::Compute);
+    EXPECT_EQ(with_ports("").nat64.lowest_ipv6_mtu, 1280);
+}
+
+class Nat64Mistakes : public testing::TestWithParam<Mistake> {};
+
+TEST_P(Nat64Mistakes, AreReportedWithLineAndRemedy) {
+    const Mistake& m = GetParam();
+    const std::string text = kTwoPorts + "[[rule]]\n" + m.keys;
+
+    const auto found = mistakes(text);
+
+    ASSERT_EQ(found.size(), 1U) << (found.size() > 1 ? found[1].problem : "");
+    EXPECT_EQ(found[0].line, line_with(text, "[[rule]]") + m.line);
+    EXPECT_EQ(found[0].problem, m.problem);
+    EXPECT_EQ(found[0].remedy, m.remedy);
+}
+
+constexpr const char* kWritePrefix =
+    "write the prefix behind which IPv4 addresses stand, like prefix = \"64:ff9b::/96\"";
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Nat64Mistakes,
+    testing::Values(
+        Mistake{"NoPrefix", kNat64, 0, "action \"nat64\" has no 'prefix'", kWritePrefix},
+        Mistake{"Ipv4Prefix", kNat64 + "prefix = \"10.0.0.0/8\"\n", 3,
+                "'prefix' is 10.0.0.0/8, which is not IPv6", kWritePrefix},
+        Mistake{"OddLength", kNat64 + "prefix = \"2001:db8::/80\"\n", 3, "'prefix' has 80 bits",
+                "write one of 32, 40, 48, 56, 64 or 96 bits (RFC 6052 2.2)"},
+        Mistake{"ReservedBits", kNat64 + "prefix = \"2001:db8:0:0:100::/96\"\n", 3,
+                "bits 64 to 71 of 2001:db8:0:0:100::/96 are not zero",
+                "choose a prefix in which they are (RFC 6052 2.2)"},
+        Mistake{"Dst", kNat64 + "prefix = \"64:ff9b::/96\"\ndst = \"2001:db8::/32\"\n", 4,
+                "action \"nat64\" takes its destinations from 'prefix'",
+                "leave 'dst' out; a rule before this one may accept what is to stay IPv6"},
+        Mistake{"ToIpv6", kNat64 + "prefix = \"64:ff9b::/96\"\nto = \"2001:db8::1\"\n", 4,
+                "action \"nat64\" translates to IPv4, and 'to' is IPv6",
+                "write IPv4 addresses, or leave 'to' out for that of the port"},
+        Mistake{"Ipv4Source", kNat64 + "prefix = \"64:ff9b::/96\"\nsrc = \"10.0.0.0/8\"\n", 3,
+                "this rule can never match: 'src' is IPv4, but 'prefix' is IPv6",
+                "write a rule for each family"},
+        Mistake{"Protocol", kNat64 + "prefix = \"64:ff9b::/96\"\nproto = \"gre\"\n", 4,
+                "action \"nat64\" does not translate protocol gre",
+                "name some of tcp, udp, udplite, sctp and icmpv6"},
+        Mistake{"Out", kNat64 + "prefix = \"64:ff9b::/96\"\nout = \"wan\"\n", 4,
+                "this rule can never match: a destination is translated before routing, where no "
+                "packet has an 'out'",
+                "match by 'in' or 'dst'"},
+        Mistake{"PrefixOfAnotherAction",
+                "chain = \"nat\"\naction = \"masquerade\"\nprefix = \"64:ff9b::/96\"\n", 3,
+                "only action \"nat64\" takes a 'prefix'", "match destinations by 'dst'"}),
+    title_of);
+
+TEST(Nat64, NeedsARouter) {
+    const auto found = mistakes(
+        "[dataplane]\nmode = \"wire\"\n[[port]]\nname = \"a\"\ndevice = "
+        "\"net_null0\"\npeer = \"b\"\n[[port]]\nname = \"b\"\ndevice = \"net_null1\"\npeer = "
+        "\"a\"\n"
+        "[[rule]]\n" +
+        kNat64 + "prefix = \"64:ff9b::/96\"\nto = \"203.0.113.1\"\n");
+
+    ASSERT_FALSE(found.empty());
+    EXPECT_EQ(found.back().problem,
+              "action \"nat64\" needs routes of both families, and mode \"wire\" has none");
+}
+
+TEST(Nat64, NeedsAPortWithIpv4) {
+    const auto found = mistakes(
+        "[[port]]\nname = \"a\"\ndevice = \"net_null0\"\naddresses = [\"2001:db8::1/64\"]\n"
+        "[[rule]]\n" +
+        kNat64 + "prefix = \"64:ff9b::/96\"\n");
+
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(found[0].problem, "action \"nat64\" needs a port with an IPv4 address to leave by");
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ const std::vector<Mistake>& general_mistakes() {
         {"UnknownSection", kTwoPorts + "[contrack]  #!\nmax = 1\n", "unknown section 'contrack'",
          "did you mean 'conntrack'?"},
         {"UnknownKeyAtTheTop", "burst = 3  #!\n" + kTwoPorts, "unknown key 'burst'",
-         "known are conntrack, control, dataplane, filter, forward, log, nat_log, neighbour, "
+         "known are conntrack, control, dataplane, filter, forward, log, nat64, nat_log, neighbour, "
          "nptv6, port, route, rule, timeout_policy, zone"},
         {"UnknownKeyOfAPort", of_port("mut = 1400  #!\n"), "unknown key 'mut' in [[port]]",
          "did you mean 'mtu'?"},
@@ -412,10 +412,10 @@ const std::vector<Mistake>& rule_mistakes() {
          "this rule can never match: the nat chain sees only the packet that opens a connection",
          "leave 'ctstate' out: the mapping holds for the connection's life"},
         {"ToInFilter", of_rule(kFilter + "to = \"192.0.2.1\"  #!\n"),
-         "action \"accept\" takes no 'to'", "leave it out; it belongs to snat and dnat"},
+         "action \"accept\" takes no 'to'", "leave it out; it belongs to snat, dnat and nat64"},
         {"ToOfMasquerade",
          of_rule("chain = \"nat\"\naction = \"masquerade\"\nto = \"192.0.2.1\"  #!\n"),
-         "action \"masquerade\" takes no 'to'", "leave it out; it belongs to snat and dnat"},
+         "action \"masquerade\" takes no 'to'", "leave it out; it belongs to snat, dnat and nat64"},
         {"ValueOfDrop", of_rule(kFilter + "value = 1  #!\n"), "action \"accept\" takes no 'value'",
          "leave it out; it belongs to mark, packet-mark, label and zone"},
         {"SnatWithoutTo", of_rule("chain = \"nat\"\naction = \"snat\"  #!\n"),

@@ -386,6 +386,43 @@ TEST_F(Forwarding, PacketWithoutDfIsSplit) {
     }
 }
 
+// RFC 7915 4: what was IPv4 that may be fragmented is split to the size that it is marked with.
+TEST_F(Forwarding, PacketThatWasIpv4IsSplitBehindItsFragmentHeader) {
+    know_neighbours();
+    for (const bool is_last : {true, false}) {
+        const std::uint16_t begin = is_last ? 64 : 0;
+        const Bytes frame = PacketBuilder{}
+                                .eth(kHostMac, kLanMac)
+                                .ipv6("2001:db8:1::7", "2001:db8:2::7")
+                                .id(77)
+                                .fragment(begin, !is_last)
+                                .l4(17, Bytes(1400, 3))
+                                .build();
+        ct::Packet p;
+        dp::fill_packet(p, pool_.with(frame), kLan);
+        p.split_above = 1280;
+        ++received_;
+
+        const Fate fate = finish(p);
+
+        const auto rest = frames();
+        ASSERT_EQ(rest.size(), 1U);
+        EXPECT_EQ(rest[0].packet.drop, Drop::None);
+        constexpr std::size_t kFragment = 14 + sizeof(ct::Ipv6Header);
+        const auto first = ct::load<ct::Ipv6Fragment>(fate.frame.data() + kFragment);
+        const auto second = ct::load<ct::Ipv6Fragment>(rest[0].frame.data() + kFragment);
+        const std::size_t first_size = fate.frame.size() - kFragment - sizeof first;
+        EXPECT_EQ(fate.frame.size(), 14U + 1280);
+        EXPECT_EQ(first_size + rest[0].frame.size() - kFragment - sizeof second, 1400U);
+        EXPECT_EQ(first.fragment_offset(), begin);
+        EXPECT_EQ(second.fragment_offset(), begin + first_size);
+        EXPECT_TRUE(first.more_fragments());
+        EXPECT_EQ(second.more_fragments(), !is_last);
+        EXPECT_EQ(first.id.host(), 77U);
+        EXPECT_EQ(second.id.host(), 77U);
+    }
+}
+
 // A fragment of a packet is split again: offsets go on from its own, and "more" stays.
 TEST_F(Forwarding, FragmentIsSplitAgain) {
     know_neighbours();

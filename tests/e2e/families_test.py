@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""configs/nptv6.toml at work: hosts of one prefix that two providers know by two others."""
+"""configs/nptv6.toml and configs/nat64.toml at work: hosts of one prefix that two providers know by
+two others, and hosts of IPv6 alone that reach a server of IPv4 alone."""
 
 import json
+import re
 
 import bench_net
 from bench_net import SluiceRouter, Station
@@ -85,6 +87,111 @@ class Nptv6(LabCase):
         bench_net.wait_for("iperf3", lambda: server.alive_with("listening"))
         said = self.inside.run("iperf3", "-J", "-c", self.ONE, "-p", 5201, "-t", 1, timeout=30)
         self.assertGreater(json.loads(said.stdout)["end"]["sum_received"]["bits_per_second"], 10e6)
+
+
+CLIENT, SERVER, SERVER6 = "2001:db8:1::10", "198.51.100.7", "2001:db8:64::198.51.100.7"
+POOL = re.compile(r"203\.0\.113\.(6[4-9]|7[01])")
+
+
+class Nat64Case(LabCase):
+    wan_mtu = 1500
+
+    @classmethod
+    def lay_out(cls):
+        config = (bench_net.ROOT / "configs" / "nat64.toml").read_text()
+        config = config.replace('name = "wan"\n', f'name = "wan"\nmtu = {cls.wan_mtu}\n', 1)
+        # The client has no IPv4, the server no IPv6.
+        cls.router = SluiceRouter(cls.lab, config, [
+            Station("lan", "client", [f"{CLIENT}/64"], [("default", "2001:db8:1::1")]),
+            Station("wan", "server", ["203.0.113.254/24", f"{SERVER}/32"],
+                    [("203.0.113.64/29", "203.0.113.1")])])
+        cls.client, cls.server = cls.router.hosts["client"], cls.router.hosts["server"]
+        cls.server.sysctl(ipv6__conf__eth0__disable_ipv6=1)
+
+    def iperf(self, *options):
+        server = self.server.spawn("iperf3", "-s", "-1", "-p", 5201, "--forceflush")
+        bench_net.wait_for("iperf3", lambda: server.alive_with("listening"))
+        said = self.client.run("iperf3", "-J", "-c", SERVER6, "-p", 5201, "-t", 1, *options,
+                               timeout=30)
+        server.wait(10)
+        return json.loads(said.stdout)["end"]
+
+    def echo(self, *sizes):
+        """The sizes of datagrams that came back from the server as they were."""
+        return json.loads(self.client.peer("send-echo", "--address", SERVER6, "--sizes",
+                                           ",".join(map(str, sizes))).stdout)["intact"]
+
+
+class Nat64(Nat64Case):
+    def test_a_web_server_of_ipv4_answers_a_client_of_ipv6(self):
+        self.server.spawn_peer("serve-http", "--port", 80)
+
+        said = curl(self.client, f"http://[{SERVER6}]/")
+
+        self.assertRegex(said, rf"^hello {POOL.pattern}\n$")
+        entry = self.entry("-f", "ipv6", "-p", "tcp", "-s", CLIENT, "--dport", "80")
+        self.assertEqual(entry["original"]["dst"], "2001:db8:64::c633:6407")
+        self.assertEqual(entry["reply"]["src"], SERVER)
+        self.assertRegex(entry["reply"]["dst"], POOL)
+        self.assertEqual(entry["state"], "TIME_WAIT")
+        self.assertIn("ASSURED", entry["flags"])
+
+    def test_ping_passes(self):
+        self.client.run("ping", "-6", "-n", "-c", 3, "-i", 0.2, "-W", 2, SERVER6)
+        self.router.control("-F")
+        self.client.run("ping", "-6", "-n", "-c", 1, "-W", 2, "-s", 1400, SERVER6)
+
+        entry = self.entry("-f", "ipv6", "-p", "icmpv6", "-s", CLIENT)
+        self.assertEqual((entry["original"]["type"], entry["reply"]["type"]), ("128", "0"))
+
+    def test_traceroute_shows_the_gateway_and_the_server(self):
+        said = self.client.run("traceroute", "-6", "-n", "-q", 1, "-w", 2, "-m", 4, SERVER6).stdout
+        hops = [line.split()[1] for line in said.splitlines()[1:]]
+        self.assertEqual(hops, ["2001:db8:1::1", "2001:db8:64::c633:6407"], said)
+
+    def test_an_error_of_ipv4_finds_the_socket(self):
+        said = json.loads(self.client.peer("udp-refused", "--address", SERVER6,
+                                           "--port", 9).stdout)
+        self.assertTrue(said["refused"], said)
+
+    def test_datagrams_of_all_sizes_pass_in_fragments_too(self):
+        echo = self.server.spawn_peer("serve-echo", "--address", SERVER)
+        sizes = [0, 1, 1231, 1232, 1233, 1400, 1452, 1453, 1472, 1473, 3000, 9000]
+
+        self.assertEqual(self.echo(*sizes), sizes)
+        echo.stop()
+
+    def test_datagrams_without_checksum_get_one(self):
+        echo = self.server.spawn_peer("serve-echo", "--address", SERVER, "--unchecked", 1)
+
+        self.assertEqual(self.echo(1, 500, 1200), [1, 500, 1200])
+        echo.stop()
+
+    def test_streams_pass_in_both_directions(self):
+        for options in ([], ["-R"]):
+            end = self.iperf(*options)
+            self.assertGreater(end["sum_received"]["bits_per_second"], 5e6)
+
+    def test_what_cannot_be_translated_is_told_apart(self):
+        before = self.router.drops().get("nat_untranslatable", 0)
+        self.client.run("ping", "-6", "-n", "-c", 1, "-W", 1, "-s", 4000, SERVER6, check=False)
+
+        self.assertGreater(self.router.drops()["nat_untranslatable"], before)
+
+
+class Nat64PathMtu(Nat64Case):
+    """The link outside takes 1400 bytes: inside, that is what fits into 1420."""
+
+    wan_mtu = 1400
+
+    def test_the_client_is_told_what_fits_behind_the_gateway(self):
+        said = self.client.run("ping", "-6", "-n", "-c", 2, "-i", 0.2, "-W", 2, "-M", "do", "-s",
+                               1452, SERVER6, check=False)
+        self.assertRegex(said.stdout + said.stderr, r"mtu[ =]+1420")
+
+    def test_streams_find_their_size_in_both_directions(self):
+        for options in ([], ["-R"]):
+            self.assertGreater(self.iperf(*options)["sum_received"]["bits_per_second"], 5e6)
 
 
 if __name__ == "__main__":

@@ -114,6 +114,40 @@ def udp_refused(args):
             say(refused=False, heard="nothing")
 
 
+def serve_echo(args):
+    """Sends every datagram back to where it came from."""
+    family = socket.AF_INET6 if ":" in args.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        if args.unchecked:
+            s.setsockopt(socket.SOL_SOCKET, 11, 1)  # SO_NO_CHECK: IPv4 answers without checksum
+        s.bind((args.address, args.port))
+        print("ready", flush=True)
+        while True:
+            data, sender = s.recvfrom(65535)
+            s.sendto(data, sender)
+
+
+def send_echo(args):
+    """Sends a datagram of each size, thrice if need be, and says which came back as they were. The
+    first that is too large for the path only tells its sender so."""
+    family = socket.AF_INET6 if ":" in args.address else socket.AF_INET
+    intact = []
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.settimeout(1)
+        s.connect((args.address, args.port))
+        for size in map(int, args.sizes.split(",")):
+            data = os.urandom(size)
+            for _ in range(3):
+                s.send(data)
+                try:
+                    if s.recv(65535) == data:
+                        intact.append(size)
+                        break
+                except TimeoutError:
+                    pass
+    say(intact=intact)
+
+
 # --- frames by hand ------------------------------------------------------------------------------
 # --- external endpoints -----------------------------------------------------------------------------
 def serve_mirror(args):
@@ -287,6 +321,8 @@ def main():
     role(udp_refused, address=str, port=int)
     role(serve_mirror, port=int)
     role(ask_mirror, source=str, address=str, port=int, count=1, patience=0.5)
+    role(serve_echo, address=str, port=7, unchecked=0)
+    role(send_echo, address=str, port=7, sizes=str)
     role(send_syns, device="eth0", source=str, gateway=str, address=str, port=80, sport=10000,
          count=10, gap=0.01, seconds=0.5)
     role(flood, device="eth0", source=str, gateway=str, address=str, port=80, seconds=10.0,

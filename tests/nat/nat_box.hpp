@@ -9,6 +9,7 @@
 #include "ct/wire/checksum.hpp"
 #include "ct/wire/headers.hpp"
 #include "ct/wire/parse.hpp"
+#include "nat/family.hpp"
 #include "nat/rewrite.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
@@ -115,13 +116,19 @@ public:
 
     /// Sends a frame in by `in_port` through the box, one hop.
     Outcome send(const Bytes& frame, ct::PortId in_port) {
+        constexpr std::size_t kHeadroom = 128;  // as DPDK's buffers have
+        Bytes buffer(kHeadroom);
+        buffer.insert(buffer.end(), frame.begin(), frame.end());
         Outcome out;
-        out.frame = frame;
         ct::Packet& p = out.packet;
-        p.data = out.frame.data();
+        p.data = buffer.data() + kHeadroom;
         p.length = static_cast<std::uint32_t>(frame.size());
+        p.headroom = kHeadroom;
         p.in_port = in_port;
         run(p);
+        out.frame.assign(p.data, p.data + p.length);
+        p.data = out.frame.data();
+        p.headroom = 0;
         if (p.alive()) {
             ct::Packet again = p;
             (void)ct::parse(again, {});
@@ -170,7 +177,7 @@ private:
             p.drop = ct::Drop::NatInvalid;
             return;
         }
-        nat::rewrite({&p, 1});
+        if (nat::rewrite({&p, 1})) families_.translate(0, {&p, 1});
         if (p.alive() && p.in_port != ct::kLocalPort && p.out_port != ct::kNoPort) hop(p);
     }
 
@@ -198,8 +205,9 @@ private:
     }
 
     static void route(ct::Packet& p) {
-        const ct::Addr dst = nat::forward_view(p).dst;
-        const bool six = p.tuple.family == ct::Family::Ipv6;
+        const ct::Addr across = p.dir == ct::Dir::Original ? p.reply.src : p.original.src;
+        const ct::Addr dst = nat::crosses(p) ? across : nat::forward_view(p).dst;
+        const bool six = nat::family_after(p) == ct::Family::Ipv6;
         const bool lan = six ? dst.bytes[0] == 0xfd
                              : dst.bytes[0] == 10 || (dst.bytes[0] == 192 && dst.bytes[1] == 168);
         p.out_port = lan ? kLan : kWan;
@@ -210,7 +218,7 @@ private:
     /// One hop: TTL or hop limit less one.
     static void hop(ct::Packet& p) {
         std::uint8_t* l3 = p.data + p.l3_offset;
-        if (p.tuple.family == ct::Family::Ipv6) {
+        if (p.ethertype == ct::ethertype::kIpv6) {
             --l3[offsetof(ct::Ipv6Header, hop_limit)];
             return;
         }
@@ -228,6 +236,7 @@ private:
     nat::BlockLog block_log_{2, 1024};
     nat::Carriers carriers_;
     nat::Setup setup_;
+    nat::FamilyTranslator families_{{}, {1500, 1500}, 1};
 };
 
 }  // namespace test

@@ -135,6 +135,11 @@ public:
         ttl_ = hops;
         return *this;
     }
+    /// Type of service or traffic class.
+    PacketBuilder& tos(std::uint8_t value) {
+        tos_ = value;
+        return *this;
+    }
     /// IPv4 identification, or the IPv6 fragment header's.
     PacketBuilder& id(std::uint32_t id) {
         id_ = id;
@@ -467,6 +472,7 @@ private:
         h.flags_offset = ct::Be16::from_host(static_cast<std::uint16_t>(
             fragment_.value_or(0) | (more_ ? ct::Ipv4Header::kMoreFragments : 0) |
             (dont_fragment_ ? ct::Ipv4Header::kDontFragment : 0)));
+        h.tos = tos_;
         h.ttl = ttl_;
         h.protocol = proto_;
         h.src = src_.as_v4();
@@ -499,7 +505,8 @@ private:
         }
         append(body, l4);
         ct::Ipv6Header h{};
-        h.version_class_flow = ct::Be32::from_host(std::uint32_t{ip_version_.value_or(6)} << 28U);
+        h.version_class_flow = ct::Be32::from_host(std::uint32_t{ip_version_.value_or(6)} << 28U |
+                                                   std::uint32_t{tos_} << 20U);
         h.payload_length =
             ct::Be16::from_host(ip_length_.value_or(static_cast<std::uint16_t>(body.size())));
         h.next_header = extensions_.empty() ? proto_ : extensions_.front().kind;
@@ -522,6 +529,7 @@ private:
     ct::Addr src_;
     ct::Addr dst_;
     std::uint8_t ttl_ = 64;
+    std::uint8_t tos_ = 0;
     std::uint32_t id_ = 1;
     bool dont_fragment_ = false;
     bool more_ = false;
