@@ -324,6 +324,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         return;
     }
 
+    const bool adjusted = p.tuple.proto == ipproto::kTcp && side.window[0].adjust != 0;
     const std::int32_t left = ticks_between(ticks, m.deadline());
     const proto::View view{
         .state = m.state(),
@@ -332,7 +333,8 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         .nat_clash = m.nat_clash(),
         .remaining_s = left > 0 ? static_cast<std::uint32_t>(left) / kTicksPerSecond : 0,
         .age = Nanos{ticks - hot.born.load(std::memory_order_acquire)} * kNanosPerTick,
-        .side = has_side ? &side : nullptr};
+        .side = has_side ? &side : nullptr,
+        .adjust = adjusted ? &adjustments.at(side.window[0].adjust) : nullptr};
     const proto::Verdict v = proto::update(p, view, settings_of(fixed_bits, side));
     const bool invalid = v.outcome == proto::Outcome::Invalid;
     const auto disown = [&] {
@@ -400,6 +402,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
               : (p.status & status::kExpected) != 0 ? CtState::Related
                                                     : CtState::New;
     p.status = status_of(next, fixed_bits);
+    if (adjusted) p.status |= status::kSeqAdjust;
 
     if (next.state() != m.state() && !killed) note_closing(me, h, m, next, ticks);
     const bool promoted = next.assured() && !was_assured;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "ct/conn/entry.hpp"
+#include "ct/conn/seqadj.hpp"
 #include "ct/conn/settings.hpp"
 #include "ct/events.hpp"
 #include "ct/wire/packet.hpp"
@@ -228,6 +229,15 @@ public:
     void set_labels(WorkerId w, const Packet& p, const std::array<std::uint64_t, 2>& labels,
                     Nanos now) noexcept;
 
+    /// Notes that what began `offset` bytes behind the start of p's payload, a TCP segment as its
+    /// sender made it, has become longer by `by` bytes (shorter, if negative): from now on
+    /// status::kSeqAdjust is set for the connection's packets. False if the connection has ended,
+    /// too many of its changes are on their way (SeqShift::kChanges), or 65,535 connections have
+    /// some already: then p must not go on.
+    [[nodiscard]] bool shift_sequence(Packet& p, std::uint32_t offset, std::int32_t by) noexcept;
+    /// How the sequence numbers of p's connection are shifted. False if they are not.
+    [[nodiscard]] bool sequence_shift(const Packet& p, SeqAdjust& out) const noexcept;
+
     /// What rules that ask for it see of p's connection; nothing of it if there is none.
     [[nodiscard]] ConnFacts facts(const Packet& p, Nanos now) const noexcept;
 
@@ -259,6 +269,8 @@ public:
     [[nodiscard]] Counters counters(WorkerId w) const noexcept;
     [[nodiscard]] Counters counters() const noexcept;
     [[nodiscard]] MemoryReport memory() const;
+    /// Connections whose sequence numbers are shifted.
+    [[nodiscard]] std::uint32_t sequence_shifts() const noexcept;
 
     /// Copies the entry at `index` if it is linked and not expired. Takes no lock that a worker
     /// waits for, except for the counters, which it takes for some tens of nanoseconds.

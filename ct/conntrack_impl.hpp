@@ -402,6 +402,10 @@ struct Conntrack::Impl {
     /// Lets workers have what control's allocation cache holds: control may not act for long.
     void give_back_as_control() noexcept;
 
+    // ---- seqadj.cpp
+    /// Gives back the adjustment of a claimed entry, if it has one.
+    void release_shift(ConnHandle h) noexcept;
+
     // ---- inject.cpp
     /// Publishes the unconfirmed entry of control's that `p` stands for, under both of its tuples.
     Injected link_injected(Packet& p, std::uint16_t status, Nanos now) noexcept;
@@ -423,6 +427,7 @@ struct Conntrack::Impl {
     bool labels_used;  ///< every entry has room for labels
     HashKey key;
     Pool pool;
+    SeqAdjustments adjustments;
     Index index;
     WorkerId worker_count;  ///< without control's
     std::vector<std::unique_ptr<Worker>> workers;

@@ -118,6 +118,7 @@ Conntrack::Impl::Impl(const Settings& s, WorkerId packet_workers, std::uint64_t 
       labels_used{features.labels},
       key{seed == 0 ? HashKey::random() : HashKey::from_seed(seed)},
       pool{s.entries(), packet_workers + 1, Pages::Huge1G},
+      adjustments{s.entries()},
       index{log2_buckets_for(s.entries()), Pages::Huge1G},
       worker_count{packet_workers},
       quota{s.room.per_source.on()

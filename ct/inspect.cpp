@@ -33,6 +33,7 @@ bool Conntrack::inspect(ConnHandle h, Nanos now, Inspection& out) const noexcept
     if (protocol == ipproto::kTcp) {
         out.last = side.last;
         out.window = side.window;
+        if (side.window[0].adjust != 0) out.adjust = d.adjustments.at(side.window[0].adjust);
     }
     if (protocol == ipproto::kSctp) out.peer = side.peer;
     d.unlock_side(h.index);
@@ -54,13 +55,15 @@ Judgement Conntrack::judge(const Inspection& before, const Packet& p) const noex
     else
         side.window = before.window;
     side.last = before.last;
+    SeqAdjust adjust = before.adjust;
     const proto::View view{.state = before.conn.state,
                            .had_reply = (before.conn.status & status::kSeenReply) != 0,
                            .assured = (before.conn.status & status::kAssured) != 0,
                            .nat_clash = (before.conn.status & status::kNatClash) != 0,
                            .remaining_s = before.conn.timeout_s,
                            .age = before.age,
-                           .side = &side};
+                           .side = &side,
+                           .adjust = before.window[0].adjust != 0 ? &adjust : nullptr};
     const Settings& settings = impl_->settings_of(before.variant);
     Judgement out;
     out.own_timeouts = before.variant >= 2;

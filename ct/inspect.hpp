@@ -22,6 +22,7 @@ struct Inspection {
     // Of TCP.
     TcpLast last;
     std::array<TcpWindow, 2> window{};  ///< by Dir
+    SeqAdjust adjust;                   ///< if window[0].adjust is not 0
     // Of SCTP.
     std::array<SctpPeer, 2> peer{};  ///< by Dir
 };

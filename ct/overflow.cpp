@@ -84,6 +84,8 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
         book_out(me, h.index);
     if (const std::uint8_t lease = hot.lease.load(std::memory_order_acquire); wants_back(lease))
         give_back(w, h.index, lease, now);
+    if (adjustments.in_use() != 0) [[unlikely]]
+        release_shift(h);
     const Meta freed = Meta::free(static_cast<std::uint16_t>(h.generation + 1));
     hot.meta.store(freed.word(), std::memory_order_release);
     pool.give(w, h.index);

@@ -71,7 +71,8 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
       ports_{open_ports(port_nodes(config))},
       forward_{config, links(), std::vector<rte_mempool*>(worker_count_, pools_.at(placement.node)),
                counters_, options.neighbours},
-      pipeline_{conntrack_, rules_, nat_, prefixes_, families_, fragments_, forward_, counters_} {
+      pipeline_{conntrack_, rules_,   nat_,      prefixes_,         families_,
+                fragments_, forward_, counters_, mss_limits(config)} {
     make_workers();
 }
 

@@ -3,9 +3,11 @@
 
 #include "ct/wire/headers.hpp"
 #include "nat/rewrite.hpp"
+#include "nat/seqadj.hpp"
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace dp {
 
@@ -35,7 +37,7 @@ const ct::Addr& destination_of(const Packet& p) noexcept {
 Pipeline::Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
                    const nat::PrefixTranslator& prefixes, nat::FamilyTranslator& families,
                    ct::FragmentTable& fragments, Forward& forward,
-                   std::span<WorkerCounters> counters)
+                   std::span<WorkerCounters> counters, std::vector<nat::MssLimit> mss)
     : ct_{conntrack},
       rules_{rules},
       nat_{nat},
@@ -43,7 +45,8 @@ Pipeline::Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Set
       families_{families},
       fragments_{fragments},
       forward_{forward},
-      counters_{counters} {}
+      counters_{counters},
+      mss_{std::move(mss)} {}
 
 /// Every packet passes these stages in this order; a stage skips a packet that has a drop reason.
 /// All sweep the burst, so that memory waits overlap, but for decide().
@@ -69,10 +72,12 @@ void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now)
     told(Stage::Update, packets, now);
     decide(w, packets, now);  // below              new ones, routes, rules, mappings
     told(Stage::Decide, packets, now);
-    if (nat::rewrite(packets))            // nat/rewrite.cpp    addresses, ports, checksums
-        families_.translate(w, packets);  // nat/family.cpp     between IPv6 and IPv4
-    prefixes_.outward(packets);           // nat/nptv6.cpp      inside prefixes to outside ones
-    forward_.resolve(w, packets, now);    // dataplane/forward.cpp  TTL, neighbour, frame
+    const bool crosses = nat::rewrite(packets);  // nat/rewrite.cpp    addresses, ports, checksums
+    nat::adjust_sequences(ct_, packets);         // nat/seqadj.cpp     where payloads grew
+    if (!mss_.empty()) nat::clamp_mss(packets, mss_);  // nat/mss.cpp        segment sizes
+    if (crosses) families_.translate(w, packets);      // nat/family.cpp     IPv6 and IPv4
+    prefixes_.outward(packets);         // nat/nptv6.cpp      inside prefixes to outside ones
+    forward_.resolve(w, packets, now);  // dataplane/forward.cpp  TTL, neighbour, frame
     told(Stage::Resolve, packets, now);
 }
 

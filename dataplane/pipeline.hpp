@@ -11,11 +11,13 @@
 #include "dataplane/forward.hpp"
 #include "dataplane/stats.hpp"
 #include "nat/family.hpp"
+#include "nat/mss.hpp"
 #include "nat/nptv6.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
 
 #include <span>
+#include <vector>
 
 namespace dp {
 
@@ -40,9 +42,11 @@ protected:
 class Pipeline {
 public:
     /// `counters` by WorkerId; here only what is put aside and taken up again is counted.
+    /// `mss` by PortId; empty if no port limits segment sizes.
     Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Setup& nat,
              const nat::PrefixTranslator& prefixes, nat::FamilyTranslator& families,
-             ct::FragmentTable& fragments, Forward& forward, std::span<WorkerCounters> counters);
+             ct::FragmentTable& fragments, Forward& forward, std::span<WorkerCounters> counters,
+             std::vector<nat::MssLimit> mss = {});
 
     /// Takes a burst, at most 64 packets with their receiver's fields and an owner each, through
     /// every stage. Afterwards a packet either has out_port and a frame to be sent; or a drop
@@ -93,6 +97,7 @@ private:
     Forward& forward_;
     std::span<WorkerCounters> counters_;
     Watch* watch_ = nullptr;
+    const std::vector<nat::MssLimit> mss_;  ///< by PortId
 };
 
 }  // namespace dp

@@ -197,6 +197,8 @@ struct TcpWindow {
     std::uint32_t max_ack = 0;     ///< highest acknowledgement that this side sent
     std::uint8_t scale = 0;        ///< window scale of RFC 7323, at most 14
     std::uint8_t flags = 0;        ///< proto/tcp.hpp
+    /// Of the original direction's: index of both sides' SeqAdjust, 0 if there is none.
+    std::uint16_t adjust = 0;
 };
 
 /// The last packet that TCP tracking looked at, of either direction.

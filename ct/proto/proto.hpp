@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ct/conn/entry.hpp"
+#include "ct/conn/seqadj.hpp"
 #include "ct/conn/settings.hpp"
 #include "ct/proto/why.hpp"
 #include "ct/wire/packet.hpp"
@@ -55,6 +56,7 @@ struct View {
     std::uint32_t remaining_s = 0;  ///< until the deadline as it stands
     Nanos age = 0;                  ///< since the entry was made
     SideLines* side = nullptr;      ///< locked; null if the protocol does not need it
+    SeqAdjust* adjust = nullptr;    ///< of a TCP connection that has one
 };
 
 /// True if the protocol keeps state in SideLines, so that update() wants them locked.

@@ -36,6 +36,7 @@
 #include "ct/proto/tcp.hpp"
 
 #include "ct/proto/tcp_window.hpp"
+#include "ct/wire/tcp_options.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -47,7 +48,6 @@ namespace {
 
 using namespace flag;
 
-constexpr std::uint32_t kHeaderBytes = 20;  ///< RFC 9293 3.1
 constexpr std::uint8_t kMaxScale = 14;      ///< RFC 7323 2.3
 constexpr std::uint32_t kCutFloor_s = 120;  ///< shorter deadlines are not cut (2.2)
 
@@ -61,6 +61,7 @@ struct Track {
     Segment segment;
     std::uint32_t end;       ///< sequence number after the segment
     Why why = Why::Belongs;  ///< what there is to say of it so far
+    SeqAdjust* adjust = nullptr;
 
     [[nodiscard]] bool has(std::uint8_t flag) const noexcept { return (p.tcp_flags & flag) != 0; }
     [[nodiscard]] bool last_was(Segment s, Dir d) const noexcept {
@@ -76,42 +77,18 @@ std::uint32_t end_of(const Packet& p) noexcept {
     return p.tcp_seq + (p.end - p.payload_offset) + syn + fin;
 }
 
-std::span<const std::uint8_t> options_of(const Packet& p) noexcept {
-    const std::uint32_t begin = p.l4_offset + kHeaderBytes;
-    if (p.payload_offset <= begin || p.payload_offset > p.end) return {};
-    return {p.data + begin, p.payload_offset - begin};
-}
-
-/// Calls `visit(kind, body)` for each option with a body, until the list ends or lies (RFC 9293
-/// 3.1: an option's length counts its first two bytes).
-template <class Visitor>
-void for_each_option(std::span<const std::uint8_t> rest, Visitor visit) noexcept {
-    constexpr std::uint8_t kEnd = 0, kNop = 1;
-    while (!rest.empty() && rest[0] != kEnd) {
-        if (rest[0] == kNop) {
-            rest = rest.subspan(1);
-            continue;
-        }
-        if (rest.size() < 2 || rest[1] < 2 || rest[1] > rest.size()) return;
-        visit(rest[0], rest.subspan(2, rest[1] - 2U));
-        rest = rest.subspan(rest[1]);
-    }
-}
-
 struct SynOptions {
     std::uint8_t scale = 0;
     std::uint8_t flags = 0;  ///< kScaled, kSackPermitted
 };
 
 SynOptions syn_options(const Packet& p) noexcept {
-    constexpr std::uint8_t kWindowScale = 3;        // RFC 7323 2.2
-    constexpr std::uint8_t kSackPermittedKind = 4;  // RFC 2018 2
     SynOptions found;
-    for_each_option(options_of(p), [&](std::uint8_t kind, std::span<const std::uint8_t> body) {
-        if (kind == kWindowScale && body.size() == 1) {
-            found.scale = std::min(body[0], kMaxScale);
+    for_each_tcp_option(tcp_options(p), [&](const TcpOption& option) {
+        if (option.kind == tcpoption::kWindowScale && option.body.size() == 1) {
+            found.scale = std::min(option.body[0], kMaxScale);
             found.flags |= kScaled;
-        } else if (kind == kSackPermittedKind && body.empty()) {
+        } else if (option.kind == tcpoption::kSackPermitted && option.body.empty()) {
             found.flags |= kSackPermitted;
         }
     });
@@ -154,13 +131,18 @@ bool answers_stray_syn(const Track& t) noexcept {
 
 /// Puts the entry where it would be had it opened with the SYN that was let through.
 void resynchronise(const Track& t) noexcept {
+    const std::uint16_t of_receiver = t.receiver.adjust;
+    const std::uint16_t of_sender = t.sender.adjust;
     t.last.flags &= static_cast<std::uint8_t>(~kChallengeAck);
     t.receiver = TcpWindow{.end = t.last.end,
                            .max_end = t.last.end,
                            .max_window = std::max<std::uint32_t>(t.last.window, 1),
                            .scale = t.last.scale,
-                           .flags = t.last.flags};
-    t.sender = TcpWindow{.flags = static_cast<std::uint8_t>(t.sender.flags & kLiberal)};
+                           .flags = t.last.flags,
+                           .adjust = of_receiver};
+    t.sender = TcpWindow{.flags = static_cast<std::uint8_t>(t.sender.flags & kLiberal),
+                         .adjust = of_sender};
+    if (t.adjust != nullptr) *t.adjust = {};  // the old numbers mean nothing to the new connection
 }
 
 /// RFC 9293 3.6.1: a tuple may be used again if its connection ended in a way that was seen.
@@ -205,7 +187,7 @@ enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
     TcpWindow& w = t.sender;
     w.end = w.max_end = t.end;
     w.max_window = std::max<std::uint32_t>(t.p.tcp_window, 1);
-    if (!options_of(t.p).empty()) {  // a SYN without any says nothing new, as in Linux
+    if (!tcp_options(t.p).empty()) {  // a SYN without any says nothing new, as in Linux
         const SynOptions options = syn_options(t.p);
         w.scale = options.scale;
         w.flags = static_cast<std::uint8_t>((w.flags & kLiberal) | options.flags);
@@ -236,6 +218,11 @@ bool restarts(const Track& t) noexcept {
 /// The edge that the segment's acknowledgements reach.
 std::uint32_t sack_of(const Track& t) noexcept {
     return (t.receiver.flags & kSackPermitted) != 0 ? highest_sack(t.p) : t.p.tcp_ack;
+}
+
+/// A number of the receiver's that the segment names, as the receiver itself knows it.
+std::uint32_t in_own_numbers(const Track& t, std::uint32_t named) noexcept {
+    return t.adjust == nullptr ? named : t.adjust->of(opposite(t.p.dir)).own(named);
 }
 
 /// Who does not want to know why: nothing of it is computed.
@@ -276,8 +263,9 @@ Fit fit_window(Track& t, const Noting& notes) noexcept {
     TcpWindow& sender = t.sender;
     const bool syn = t.has(tcpflag::kSyn);
     std::uint32_t seq = t.p.tcp_seq;
-    std::uint32_t ack = t.p.tcp_ack;
-    std::uint32_t sack = sack_of(t);
+    // The tracker counts in each sender's own numbers, whatever its peer has been shown.
+    std::uint32_t ack = in_own_numbers(t, t.p.tcp_ack);
+    std::uint32_t sack = in_own_numbers(t, sack_of(t));
 
     if (syn && (sender.max_window == 0 || restarts(t))) {
         begin_sender(t);
@@ -428,14 +416,14 @@ Verdict later_fragment(const View& view, const Settings& s, const Noting& notes)
 /// Almost every segment has no options or a timestamp alone, which is answered without walking the
 /// list.
 std::uint32_t highest_sack(const Packet& p) noexcept {
-    constexpr std::uint8_t kSack = 5;
     constexpr std::uint32_t kTimestampAlone = 0x0101080a;  // RFC 7323 appendix A
-    const auto options = options_of(p);
+    const auto options = tcp_options(p);
     std::uint32_t highest = p.tcp_ack;
     if (options.empty()) return highest;
     if (options.size() == 12 && load_be32(options.data()) == kTimestampAlone) return highest;
-    for_each_option(options, [&](std::uint8_t kind, std::span<const std::uint8_t> blocks) {
-        if (kind != kSack || blocks.size() % 8 != 0) return;
+    for_each_tcp_option(options, [&](const TcpOption& option) {
+        std::span<const std::uint8_t> blocks = option.body;
+        if (option.kind != tcpoption::kSack || blocks.size() % 8 != 0) return;
         for (; !blocks.empty(); blocks = blocks.subspan(8)) {
             const std::uint32_t right = load_be32(&blocks[4]);
             if (after(right, highest)) highest = right;
@@ -467,6 +455,7 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
     w.max_ack = 0;
     w.scale = options.scale;
     w.flags = options.flags;
+    w.adjust = 0;
     side.window[1] = TcpWindow{};
     side.last = TcpLast{.segment = static_cast<std::uint8_t>(segment)};
     Verdict v{.state = static_cast<std::uint8_t>(state),
@@ -510,7 +499,8 @@ Verdict judge(const Packet& p, const View& view, const Settings& s, const Noting
             .last = side.last,
             .state = TcpState{view.state},
             .segment = classify(p.tcp_flags),
-            .end = end_of(p)};
+            .end = end_of(p),
+            .adjust = view.adjust};
     TcpState from = t.state;
     TcpState to = next_state(from, p.dir, t.segment);
     if (to == kTcpInvalid) return invalid(Why::NoTransition, notes);

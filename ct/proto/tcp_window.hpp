@@ -143,7 +143,8 @@ struct SegmentNumbers {
         .window = p.tcp_window,
         .flags = tcpflag::kAck,
         .dir = p.dir};
-    if (sender.max_window == 0 || !fit(n, sender, receiver).all()) return false;
+    if (sender.max_window == 0 || side.window[0].adjust != 0) return false;
+    if (!fit(n, sender, receiver).all()) return false;
 
     learn(n, sender, receiver);
     TcpLast& last = side.last;

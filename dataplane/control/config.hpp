@@ -14,6 +14,7 @@
 #include "ct/wire/tuple.hpp"
 #include "nat/carrier_settings.hpp"
 #include "nat/family.hpp"
+#include "nat/mss.hpp"
 #include "nat/nptv6.hpp"
 #include "nat/rule.hpp"
 
@@ -80,6 +81,8 @@ struct PortConfig {
     std::uint16_t rx_descriptors = 1024;
     std::uint16_t tx_descriptors = 1024;
     std::uint16_t mtu = 1500;       ///< bytes of the IP packet
+    bool clamp_mss = false;         ///< TCP segments through the port are limited
+    std::uint16_t mss = 0;          ///< to so many bytes of payload; 0: to what fits the links
     ct::PortId peer = ct::kNoPort;  ///< wire mode: where its frames go; peers name one another
     bool promiscuous = false;       ///< always so in wire mode
     int line = 0;                   ///< in the file
@@ -225,6 +228,9 @@ inline constexpr std::uint64_t kBytesPerEntry = 256;
 
 /// What the table is to be made for, as the rules need it.
 [[nodiscard]] ct::Features features_of(const Config& config);
+
+/// What each port says of segment sizes, by PortId; empty if none says anything.
+[[nodiscard]] std::vector<nat::MssLimit> mss_limits(const Config& config);
 
 /// What the configuration says after defaults and compilation, a line a thing, for the log.
 [[nodiscard]] std::string describe(const Config& config);

@@ -18,6 +18,7 @@ constexpr std::uint64_t kMostDescriptors = 32'768;
 // RFC 791 3.2: every module must forward 68 bytes; 9702 is the largest jumbo frame that the
 // common NICs take.
 constexpr Bounds kMtu{68, 9702};
+constexpr Bounds kMss{28, 9662};               // what is left of the MTU with IPv4 (RFC 6691 2)
 constexpr std::uint16_t kIpv6LeastMtu = 1280;  // RFC 8200 5
 
 bool is_name(std::string_view text) {
@@ -204,6 +205,8 @@ PortConfig read_port(Section& section, const Config& config) {
     read_name(section, config, port);
     read_device(section, config, port);
     section.count("mtu", port.mtu, kMtu);
+    port.clamp_mss = section.has("mss");
+    section.count_or_auto("mss", port.mss, kMss);
     read_addresses(section, config, port);
     read_mac(section, port);
     section.count_or_auto("queues", port.queues, {1, kMostQueues});
@@ -301,6 +304,15 @@ ct::PortId port_with_subnet_of(const Config& config, ct::Family family, const ct
         for (const InterfaceAddress& own : config.ports[i].addresses)
             if (overlap(own.prefix, host)) return static_cast<ct::PortId>(i);
     return ct::kNoPort;
+}
+
+std::vector<nat::MssLimit> mss_limits(const Config& config) {
+    std::vector<nat::MssLimit> out;
+    for (const PortConfig& port : config.ports)
+        out.push_back({.mtu = port.mtu, .fixed = port.mss, .clamp = port.clamp_mss});
+    if (std::none_of(out.begin(), out.end(), [](const auto& limit) { return limit.clamp; }))
+        out.clear();
+    return out;
 }
 
 }  // namespace dp

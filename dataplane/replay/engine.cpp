@@ -117,7 +117,8 @@ Engine::Engine(const Config& config, std::uint64_t seed, Listeners listeners)
       families_{config.nat64, mtus(config), 1},
       fragments_{fragments_of(config, seed)},
       forward_{config, links_of(config), {small_.get()}, counters_, Neighbours::Assume},
-      pipeline_{conntrack_, rules_, nat_, prefixes_, families_, fragments_, forward_, counters_},
+      pipeline_{conntrack_, rules_,   nat_,      prefixes_,         families_,
+                fragments_, forward_, counters_, mss_limits(config)},
       sweep_due_{kNever},
       fragments_due_{kNever} {
     if (listeners_.event) conntrack_.add_listener();

@@ -276,6 +276,8 @@ const std::vector<Mistake>& port_mistakes() {
          "write one like \"02:00:00:00:00:01\" (the first byte even)"},
         {"MtuTooLarge", of_port("mtu = 65535  #!\n"), "'mtu' is 65535, which is out of bounds",
          "write a number from 68 to 9702"},
+        {"MssTooSmall", of_port("mss = 10  #!\n"), "'mss' is 10, which is out of bounds",
+         "write a number from 28 to 9662"},
         {"MtuTooSmallForIpv6", of_port("mtu = 1000  #!\naddresses = \"2001:db8::1/64\"\n"),
          "'mtu' is 1000 on a port with IPv6", "write at least 1280 (RFC 8200 5)"},
         {"PeerOfARouter", of_port("peer = \"a\"  #!\n"), "a port has a peer only in mode \"wire\"",

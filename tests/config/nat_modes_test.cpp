@@ -87,6 +87,23 @@ TEST(NatModes, AStaticRangeOfPortsIsShiftedBothWays) {
     EXPECT_NE(c.rules[1].match.proto, c.rules[3].match.proto);
 }
 
+TEST(Mss, IsANumberOrWhatFits) {
+    const Config c = parse(
+        "port = [ { name = \"a\", device = \"net_null0\", mtu = 1400, mss = \"auto\" },\n"
+        "{ name = \"b\", device = \"net_null1\", mss = 1200 },\n"
+        "{ name = \"c\", device = \"net_null2\" } ]\n");
+
+    const auto limits = mss_limits(c);
+    ASSERT_EQ(limits.size(), 3U);
+    EXPECT_TRUE(limits[0].clamp);
+    EXPECT_EQ(limits[0].fixed, 0);
+    EXPECT_EQ(limits[0].mtu, 1400);
+    EXPECT_TRUE(limits[1].clamp);
+    EXPECT_EQ(limits[1].fixed, 1200);
+    EXPECT_FALSE(limits[2].clamp);
+    EXPECT_TRUE(mss_limits(with_ports("")).empty()) << "no port says anything";
+}
+
 struct Mistake {
     const char* title;
     std::string text;

@@ -238,6 +238,23 @@ TEST(Static, HostsInsideReachEachOtherByTheirOutsideAddresses) {
     EXPECT_EQ(back.destination(), endpoint("192.168.0.5", 4000));
 }
 
+// RFC 5508 REQ-7, RFC 7857 12: hairpins of queries are for addresses that are mapped one to one.
+TEST(Static, HostsInsidePingEachOtherByTheirOutsideAddresses) {
+    std::vector<Rule> rules = static_pair("192.168.0.5", "203.0.113.5");
+    for (const Rule& r : static_pair("192.168.0.6", "203.0.113.6")) rules.push_back(r);
+    NatBox box{rules};
+
+    const Outcome there =
+        box.send(between("192.168.0.5", "203.0.113.6").echo(7).payload("ping"), kLan);
+    const Outcome back =
+        box.send(between("192.168.0.6", "203.0.113.5").echo_reply(7).payload("ping"), kLan);
+
+    EXPECT_EQ(there.wire.src, addr("203.0.113.5"));
+    EXPECT_EQ(there.wire.dst, addr("192.168.0.6"));
+    EXPECT_EQ(back.wire.src, addr("203.0.113.6"));
+    EXPECT_EQ(back.wire.dst, addr("192.168.0.5"));
+}
+
 // ---- Both ends.
 
 TEST(TwiceNat, BothEndsAreTranslatedAndBack) {

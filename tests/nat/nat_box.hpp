@@ -12,9 +12,11 @@
 #include "nat/family.hpp"
 #include "nat/rewrite.hpp"
 #include "nat/rule_set.hpp"
+#include "nat/seqadj.hpp"
 #include "nat/setup.hpp"
 #include "tests/support/packet_builder.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -119,6 +121,7 @@ public:
         constexpr std::size_t kHeadroom = 128;  // as DPDK's buffers have
         Bytes buffer(kHeadroom);
         buffer.insert(buffer.end(), frame.begin(), frame.end());
+        buffer.insert(buffer.end(), kRoom, 0);
         Outcome out;
         ct::Packet& p = out.packet;
         p.data = buffer.data() + kHeadroom;
@@ -141,6 +144,9 @@ public:
     ct::Nanos now = 1'000 * ct::kNanosPerSecond;
     /// Called between the choice of a mapping and its confirmation, once: another worker at work.
     std::function<void(ct::Packet&)> before_confirm;
+    /// Called for each packet before it is rewritten: a helper at work, with the bytes that there
+    /// is room for from p.data on. False: the packet is dropped.
+    std::function<bool(ct::Packet&, std::uint32_t)> inspect;
 
     [[nodiscard]] ct::Conntrack& table() { return table_; }
     [[nodiscard]] nat::Setup& setup() { return setup_; }
@@ -149,6 +155,9 @@ public:
     [[nodiscard]] const nat::RuleSet& rules() const { return rules_; }
 
 private:
+    /// Bytes that a packet may grow by.
+    static constexpr std::uint32_t kRoom = 512;
+
     static ct::Settings settings(std::uint32_t max) {
         ct::Settings s;
         s.max = max;
@@ -177,7 +186,10 @@ private:
             p.drop = ct::Drop::NatInvalid;
             return;
         }
-        if (nat::rewrite({&p, 1})) families_.translate(0, {&p, 1});
+        if (inspect && !inspect(p, p.length + kRoom)) p.drop = ct::Drop::RuleDrop;
+        const bool crosses = nat::rewrite({&p, 1});
+        nat::adjust_sequences(table_, {&p, 1});
+        if (crosses) families_.translate(0, {&p, 1});
         if (p.alive() && p.in_port != ct::kLocalPort && p.out_port != ct::kNoPort) hop(p);
     }
 
