@@ -150,6 +150,19 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
     return to_json(explain_flow(at, t, port, dataplane.clock().now()));
 }
 
+[[nodiscard]] std::optional<std::uint32_t> set_port(Dataplane& dataplane, std::string_view name,
+                                                    bool up) {
+    const auto& ports = dataplane.config().ports;
+    for (ct::PortId id = 0; id < ports.size(); ++id) {
+        if (ports[id].name != name) continue;
+        const std::uint32_t ended = dataplane.set_up(id, up);
+        spdlog::info("port {} is {}; {} masqueraded connections ended", name, up ? "up" : "down",
+                     ended);
+        return ended;
+    }
+    return std::nullopt;
+}
+
 [[nodiscard]] ControlHooks hooks_for(Dataplane& dataplane, const BlockLogger* blocks) {
     return {.now = [&dataplane] { return dataplane.clock().now(); },
             .wall_offset_ns = [&dataplane] { return wall_offset_ns(dataplane); },
@@ -160,6 +173,8 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
                     return explain_json(dataplane, t, in_port);
                 },
             .settings_changed = [&dataplane] { dataplane.settings_changed(); },
+            .set_port = [&dataplane](std::string_view name,
+                                     bool up) { return set_port(dataplane, name, up); },
             .log = [](std::string_view message) { spdlog::info(message); }};
 }
 

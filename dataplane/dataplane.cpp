@@ -182,6 +182,18 @@ void Dataplane::stop() noexcept {
     running_ = false;
 }
 
+std::uint32_t Dataplane::set_up(ct::PortId port, bool up) {
+    forward_.set_up(port, up);
+    if (up) return 0;
+    // A worker that has routed a packet there may still confirm its connection: in this turn.
+    for (ct::WorkerId w = 0; running_ && w < worker_count_; ++w) {
+        const std::uint64_t turn = counters_[w].turns.get();
+        while (counters_[w].turns.get() < turn + 2 && !stopping_.load(std::memory_order_acquire))
+            std::this_thread::yield();
+    }
+    return conntrack_.flush_port(port, clock_.now());
+}
+
 void Dataplane::settings_changed() noexcept {
     const ct::Timeouts& t = conntrack_.settings().timeouts;
     fragments_.set_timeouts(t.fragment, t.fragment6);

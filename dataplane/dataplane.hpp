@@ -57,6 +57,11 @@ public:
     /// To be called after the tracker's settings have changed: what keeps copies takes them anew.
     void settings_changed() noexcept;
 
+    /// Takes a port out of service or puts it back, while the workers run. Who was masqueraded by a
+    /// port that goes down loses its mapping, as its address has gone (Linux's masquerade); returns
+    /// how many connections that ended. One thread at a time.
+    std::uint32_t set_up(ct::PortId port, bool up);
+
     // ---- Reading; any thread.
 
     [[nodiscard]] const Config& config() const noexcept { return config_; }

@@ -152,6 +152,14 @@ Forward::~Forward() {
     drain();
 }
 
+void Forward::set_up(ct::PortId port, bool up) noexcept {
+    const std::uint32_t bit = 1U << port % 32;
+    if (up)
+        down_.fetch_and(~bit, std::memory_order_relaxed);
+    else
+        down_.fetch_or(bit, std::memory_order_relaxed);
+}
+
 void Forward::route_wire(Packet& p) const noexcept {
     if (p.in_port >= config_.ports.size()) {
         p.drop = Drop::NoRoute;
@@ -160,6 +168,8 @@ void Forward::route_wire(Packet& p) const noexcept {
     const ct::PortId peer = config_.ports[p.in_port].peer;
     if (peer == ct::kNoPort) {
         p.drop = Drop::NoPeerPort;
+    } else if (!is_up(peer)) {
+        p.drop = Drop::NoRoute;
     } else if (p.length - kEthernet > std::size_t{links_[peer].mtu} + 2 * sizeof(ct::VlanTag)) {
         p.drop = Drop::TooBig;
     } else {
@@ -180,6 +190,11 @@ void Forward::route(ct::WorkerId w, Packet& p, const ct::Addr& dst, ct::Nanos no
         hop = &routes_.hop(p.next_hop);
     }
     if (hop->kind == HopKind::Link || hop->kind == HopKind::Gateway) [[likely]] {
+        if (!is_up(hop->port)) [[unlikely]] {  // as without the routes that lead there
+            complain(lane, p, Complaint::NoRoute, 0, Tracking::Untracked, now);
+            p.drop = Drop::NoRoute;
+            return;
+        }
         p.out_port = hop->port;
         if (!may_pass(lane, p, now)) p.out_port = ct::kNoPort;
         return;

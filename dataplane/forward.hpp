@@ -27,6 +27,7 @@
 #include "dataplane/route.hpp"
 #include "dataplane/stats.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -92,6 +93,13 @@ public:
     void tick(ct::WorkerId w, ct::Nanos now) noexcept;
 
     // ---- Control path.
+
+    /// A port that is not up is not routed to, and nothing that comes in by it is taken. Any thread;
+    /// workers see it in the packets after the one at hand.
+    void set_up(ct::PortId port, bool up) noexcept;
+    [[nodiscard]] bool is_up(ct::PortId port) const noexcept {
+        return (down_.load(std::memory_order_relaxed) >> port % 32 & 1U) == 0;
+    }
 
     [[nodiscard]] const NeighbourTable& neighbours() const noexcept { return neighbours_; }
     [[nodiscard]] const RouteTable& routes() const noexcept { return routes_; }
@@ -167,6 +175,8 @@ private:
     RouteTable routes_;
     NeighbourTable neighbours_;
     std::vector<Lane> lanes_;
+    /// Bit PortId: the port is down. Control writes, workers read; a configuration has 32 at most.
+    std::atomic<std::uint32_t> down_{0};
     // The worker that calls tick() writes these.
     std::vector<NeighbourDuty> duties_;
     ct::Nanos next_tick_ = 0;

@@ -84,10 +84,11 @@ bool Worker::receive(const RxQueue& q, ct::Nanos now) noexcept {
 
     std::uint64_t bytes = 0;
     std::size_t taken = 0;
+    const bool up = tools_.forward.is_up(q.port);
     for (std::uint16_t i = 0; i < count; ++i) {
         rte_mbuf* m = mbufs[i];
         bytes += m->pkt_len;
-        if (const Drop reason = admit(q, m); reason != Drop::None) {
+        if (const Drop reason = up ? admit(q, m) : Drop::NoRoute; reason != Drop::None) {
             drop(m, reason);
             continue;
         }

@@ -285,14 +285,25 @@ void ArgumentParser::words() {
     const bool get = word == "get";
     const bool set = word == "set";
     if (command_ == 0 && word == "explain") return explain();
-    if (command_ != 0 || (!get && !set && word != "stats" && word != "drops" && word != "ping"))
+    const bool port = word == "port";
+    if (command_ != 0 ||
+        (!get && !set && !port && word != "stats" && word != "drops" && word != "ping"))
         throw BadParameter{"unknown command `" + std::string{word} + "'"};
     command_ = 'w';
     r.command = get || set        ? Command::Sysctl
+                : port            ? Command::Port
                 : word == "stats" ? Command::Stats
                 : word == "drops" ? Command::Drops
                                   : Command::Ping;
     if ((get || set) && optind < argc_) r.name = find_sysctl(next()).name;
+    if (port) {
+        const bool whole = argc_ - optind >= 2;
+        if (whole) r.name = next();
+        const std::string_view state = whole ? next() : std::string_view{};
+        if (state != "up" && state != "down")
+            throw BadParameter{"`port' needs a name and `up' or `down', like `port wan down'"};
+        r.value = state == "up" ? 1U : 0U;
+    }
     if (set) {
         if (r.name.empty() || optind >= argc_)
             throw BadParameter{"`set' needs a name and a value, like `set nf_conntrack_acct 1'"};

@@ -101,6 +101,14 @@ std::string show_drops(std::string_view json, bool all) {
     return out;
 }
 
+std::string show_port(std::string_view json) {
+    const ordered_json port = parse_object(json);
+    const bool up = port.at("up").get<bool>();
+    const auto ended = port.at("ended").get<std::uint64_t>();
+    return fmt::format("port {} is {}{}\n", port.at("port").get<std::string>(), up ? "up" : "down",
+                       ended == 0 ? "" : fmt::format("; {} connections have ended", ended));
+}
+
 std::string show_sysctls(std::string_view json) {
     const ordered_json settings = parse_object(json);
     std::string out;

@@ -12,6 +12,9 @@ namespace dp {
 /// `json` is the data of request `drops`. Throws std::runtime_error if it is something else.
 [[nodiscard]] std::string show_drops(std::string_view json, bool all);
 
+/// What became of a port. `json` is the data of request `port`.
+[[nodiscard]] std::string show_port(std::string_view json);
+
 /// Settings as sysctl(8) prints them: `name = value`. `json` is the data of request `sysctl`.
 /// Throws std::runtime_error if it is something else.
 [[nodiscard]] std::string show_sysctls(std::string_view json);

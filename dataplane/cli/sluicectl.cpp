@@ -80,6 +80,9 @@ public:
             case Command::Sysctl:
                 print(arguments_.json ? json + "\n" : dp::show_sysctls(json));
                 break;
+            case Command::Port:
+                print(arguments_.json ? json + "\n" : dp::show_port(json));
+                break;
             case Command::Drops:
                 print(arguments_.json ? json + "\n" : dp::show_drops(json, arguments_.all));
                 break;

@@ -54,6 +54,15 @@ std::string counters_text(const ServerContext& context, Table table) {
     return out;
 }
 
+std::string port_json(const ServerContext& context, std::string_view name,
+                      std::optional<std::uint64_t> value) {
+    if (!value || *value > 1) throw BadParameter{"port: value must be 0, down, or 1, up"};
+    const auto ended = context.hooks.set_port ? context.hooks.set_port(name, *value == 1)
+                                              : std::optional<std::uint32_t>{};
+    if (!ended) throw BadParameter{"there is no port '" + std::string{name} + "'"};
+    return ordered_json{{"port", name}, {"up", *value == 1}, {"ended", *ended}}.dump();
+}
+
 std::string drops_json(const ServerContext& context) {
     const auto counts =
         context.hooks.drops ? context.hooks.drops() : std::array<std::uint64_t, ct::kDropCount>{};

@@ -12,6 +12,10 @@ namespace dp {
 [[nodiscard]] std::string count_json(const ServerContext& context, Table table);
 /// As `conntrack -S` prints it, one line a worker; what control did itself counts to the first.
 [[nodiscard]] std::string counters_text(const ServerContext& context, Table table);
+/// Takes a port out of service (`value` 0) or puts it back (1). Throws BadParameter.
+[[nodiscard]] std::string port_json(const ServerContext& context, std::string_view name,
+                                    std::optional<std::uint64_t> value);
+
 /// Every reason of ct::kDrops but `none`, in its order.
 [[nodiscard]] std::string drops_json(const ServerContext& context);
 /// `conntrack`: the table's size, memory and counters; `daemon`: what the hook tells.

@@ -27,6 +27,7 @@ constexpr std::array kCommands{
     std::pair{Command::Counters, std::string_view{"counters"}},
     std::pair{Command::Events,   std::string_view{"events"}},
     std::pair{Command::Sysctl,   std::string_view{"sysctl"}},
+    std::pair{Command::Port,     std::string_view{"port"}},
     std::pair{Command::Drops,    std::string_view{"drops"}},
     std::pair{Command::Explain,  std::string_view{"explain"}},
     std::pair{Command::Stats,    std::string_view{"stats"}},

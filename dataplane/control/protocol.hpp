@@ -26,6 +26,8 @@
 //              events, buffer
 //   sysctl     name, value                  data {name:value, ...}, done; without a name all of
 //                                           them, with a value that is set before
+//   port       name, value                  data {"port":"...","up":true,"ended":N}, done; value 0
+//                                           takes the port out of service, 1 puts it back
 //   drops                                   data {reason:count, ...}, done
 //   explain    filter, name                 data, done: what becomes of the next packets. The
 //                                           filter names a whole tuple, `name` the port that they
@@ -78,6 +80,7 @@ enum class Command : std::uint8_t {
     Counters,
     Events,
     Sysctl,
+    Port,
     Drops,
     Explain,
     Stats,
@@ -115,8 +118,8 @@ struct Request {
     ct::Injection entry;                 ///< of create
     bool keep_existing = false;          ///< create: an entry that is there already is no error
     ct::Change change;                   ///< of update
-    std::string name;                    ///< of sysctl; empty: all. Of explain: a port
-    std::optional<std::uint64_t> value;  ///< of sysctl: to be set
+    std::string name;                    ///< of sysctl, empty: all; of port and explain: a port
+    std::optional<std::uint64_t> value;  ///< of sysctl and port: to be set
 };
 
 /// Reads a request line, without its newline. Throws BadParameter; the line may be anything.

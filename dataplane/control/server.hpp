@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <sys/types.h>
@@ -56,6 +57,9 @@ struct ControlHooks {
     std::function<std::string(const ct::Tuple& tuple, const std::string& in_port)> explain;
     /// Settings of the table have changed (`sysctl`).
     std::function<void()> settings_changed;
+    /// Takes the port of this name out of service or puts it back; how many connections that ended,
+    /// or nothing if no port has the name.
+    std::function<std::optional<std::uint32_t>(std::string_view port, bool up)> set_port;
     /// Takes a message worth the daemon's log.
     std::function<void(std::string_view)> log;
 };

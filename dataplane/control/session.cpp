@@ -167,6 +167,9 @@ void Session::start(Request&& request, const ServerContext& context) {
         case Command::Sysctl:
             append_data(out_, sysctl_json(context, request.name, request.value));
             break;
+        case Command::Port:
+            append_data(out_, port_json(context, request.name, request.value));
+            break;
         case Command::Drops:
             append_data(out_, drops_json(context));
             break;

@@ -272,6 +272,9 @@ constexpr GrammarCase kGrammar[] = {
     {"ping",                        0, ""},
     {"stats",                       0, ""},
     {"drops",                       0, ""},
+    {"port wan down",               0, ""},
+    {"port wan",                    2, "`port' needs a name and `up' or `down', like `port wan down'"},
+    {"port wan off",                2, "`port' needs a name and `up' or `down', like `port wan down'"},
 };
 // clang-format on
 
@@ -645,6 +648,17 @@ TEST(Sluicectl, RefusesToExplainWhatIsNoFlow) {
         EXPECT_THAT(outcome.err, HasSubstr(says)) << line;
         EXPECT_EQ(outcome.out, "") << line;
     }
+}
+
+TEST(Sluicectl, TakesAPortDownAndTellsWhatThatEnded) {
+    Daemon daemon;
+
+    EXPECT_EQ(run(daemon.path(), "port wan down").out,
+              "port wan is down; 3 connections have ended\n");
+    EXPECT_EQ(run(daemon.path(), "port wan up").out, "port wan is up\n");
+    const Outcome unknown = run(daemon.path(), "port dmz up");
+    EXPECT_EQ(unknown.code, 2);
+    EXPECT_THAT(unknown.err, HasSubstr("there is no port 'dmz'"));
 }
 
 TEST(Sluicectl, ShowsEventsUntilInterrupted) {

@@ -66,6 +66,10 @@ public:
             return to_json(story);
         };
         hooks.settings_changed = [this] { ++settings_changed_; };
+        hooks.set_port = [](std::string_view port, bool up) -> std::optional<std::uint32_t> {
+            if (port != "wan") return std::nullopt;
+            return up ? 0U : 3U;
+        };
         hooks.stats_json = [] { return std::string{R"({"ports":[{"name":"lan","rx":5}]})"}; };
         server_ = std::make_unique<Server>(options, table_, hooks);
         thread_ = std::jthread{[this](std::stop_token stop) { server_->run(std::move(stop)); }};

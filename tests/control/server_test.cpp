@@ -163,6 +163,24 @@ TEST(Server, CountsAndTellsOfItself) {
     EXPECT_EQ(stats.at("daemon").at("ports").at(0).at("name"), "lan");
 }
 
+TEST(Server, TakesAPortOutOfServiceAndPutsItBack) {
+    Daemon daemon;
+    Request r = request(Command::Port);
+    r.name = "wan";
+    r.value = 0;
+    EXPECT_EQ(ask(daemon.path(), r).data, R"({"port":"wan","up":false,"ended":3})");
+    r.value = 1;
+    EXPECT_EQ(ask(daemon.path(), r).data, R"({"port":"wan","up":true,"ended":0})");
+
+    r.name = "dmz";
+    EXPECT_EQ(ask(daemon.path(), r).error, "there is no port 'dmz'");
+    EXPECT_EQ(ask(daemon.path(), r).code, 2);
+    r.value = 2;
+    EXPECT_EQ(ask(daemon.path(), r).error, "port: value must be 0, down, or 1, up");
+    r.value.reset();
+    EXPECT_EQ(ask(daemon.path(), r).error, "port: value must be 0, down, or 1, up");
+}
+
 TEST(Server, AnswersRequestsInTheirOrder) {
     Daemon daemon;
     daemon.open(kTcp, 0, 1);

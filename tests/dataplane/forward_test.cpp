@@ -241,6 +241,21 @@ TEST_F(Forwarding, NoRouteTellsTheSender) {
     EXPECT_EQ(tracking_, dp::LocalPacket::Tracking::Untracked);
 }
 
+TEST_F(Forwarding, APortThatIsDownIsNotRoutedTo) {
+    know_neighbours();
+    const Bytes packet = outward().udp(1, 2).payload("x").build();
+    ASSERT_EQ(send(packet, kLan).drop, Drop::None);
+
+    forward().set_up(kWan, false);
+    EXPECT_EQ(send(packet, kLan).drop, Drop::NoRoute);
+    const auto errors = packets();
+    ASSERT_EQ(errors.size(), 1U);
+    EXPECT_EQ(errors[0].packet.message_type, 3);
+
+    forward().set_up(kWan, true);
+    EXPECT_EQ(send(packet, kLan).drop, Drop::None);
+}
+
 TEST_F(Forwarding, LastHopEndsHereAndTellsTheSender) {
     know_neighbours();
     for (const std::uint8_t ttl : {std::uint8_t{0}, std::uint8_t{1}})
