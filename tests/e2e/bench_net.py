@@ -42,8 +42,8 @@ def program(name):
     return found[0]
 
 
-def why_not():
-    """Why there can be no test network here, or None."""
+def why_not(*tools):
+    """Why there can be no test network here, or one without programs `tools`; or None."""
     if os.geteuid() != 0:
         return "needs root: network namespaces and tap devices"
     if not Path("/dev/net/tun").exists():
@@ -52,7 +52,7 @@ def why_not():
         os.close(os.open("/dev/net/tun", os.O_RDWR))
     except OSError as error:
         return f"/dev/net/tun: {error.strerror}"
-    for tool in ("ip", "ping", "curl", "iperf3", "ethtool"):
+    for tool in ("ip", "ping", "curl", "iperf3", "ethtool", *tools):
         if shutil.which(tool) is None:
             return f"no program '{tool}': make deps installs it"
     probe = f"{PREFIX}-{os.getpid()}-probe"
@@ -144,6 +144,19 @@ class Host:
             self.ip("addr", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
         for to, via in routes:
             self.ip("-6" if ":" in via else "-4", "route", "add", to, "via", via)
+
+
+def neighbour_of(host, name, address, routes=()):
+    """A second host at the router's port that `host` stands at."""
+    other = host.lab.host(name)
+    host.ip("link", "add", "link", "eth0", "name", name, "type", "macvlan", "mode", "bridge")
+    host.ip("link", "set", name, "netns", other.netns, "name", "eth0")
+    other.run("ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off", check=False)
+    other.ip("link", "set", "eth0", "up")
+    other.ip("addr", "add", address, "dev", "eth0")
+    for to, via in routes:
+        other.ip("route", "add", to, "via", via)
+    return other
 
 
 class Process:
@@ -270,11 +283,11 @@ class SluiceRouter(Router):
 
     name = "sluice"
 
-    def __init__(self, lab, config, stations, ipv6=True, eal=()):
+    def __init__(self, lab, config, stations, ipv6=True, eal=(), host="sluice"):
         self.lab = lab
-        self.gateway = lab.host("sluice")
-        self.socket = lab.folder / "sluice.sock"
-        self.config = lab.folder / "sluice.toml"
+        self.gateway = lab.host(host)
+        self.socket = lab.folder / f"{host}.sock"
+        self.config = lab.folder / f"{host}.toml"
         self.config.write_text(with_socket(config, self.socket))
         self.ctl = program("sluicectl")
         self.daemon = self.gateway.spawn(

@@ -55,8 +55,9 @@ def fields(line):
     return result
 
 
-def main():
-    reason = bench_net.why_not()
+def main(*tools):
+    """Runs the tests of the module, which need the programs `tools` beside the usual ones."""
+    reason = bench_net.why_not(*tools)
     if reason:
         print(f"end-to-end tests skipped: {reason}")
         sys.exit(bench_net.SKIP)

@@ -149,6 +149,62 @@ def send_echo(args):
 
 
 # --- frames by hand ------------------------------------------------------------------------------
+# --- names ---------------------------------------------------------------------------------------
+def serve_dns(args):
+    """Answers every question for TXT with the address that the client seems to have (RFC 1035 4)."""
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.bind(("::", args.port))
+    print("ready", flush=True)
+    while True:
+        query, client = s.recvfrom(512)
+        end = query.index(b"\0", 12) + 5  # the name, its type and its class
+        text = client[0].removeprefix("::ffff:").encode()
+        answer = struct.pack("!HHHIHB", 0xC00C, 16, 1, 0, len(text) + 1, len(text)) + text
+        s.sendto(query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + query[12:end] + answer,
+                 client)
+
+
+# --- a hole for UDP between two NATs (RFC 5128 3.3) ----------------------------------------------
+def serve_rendezvous(args):
+    """Tells each of two peers the endpoint that the other seems to have."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("0.0.0.0", args.port))
+    print("ready", flush=True)
+    seen = {}
+    while True:
+        name, endpoint = s.recvfrom(64)
+        seen[name] = endpoint
+        for one, other in ((a, b) for a in seen for b in seen if a != b):
+            s.sendto(f"{seen[other][0]} {seen[other][1]}".encode(), seen[one])
+
+
+def punch(args):
+    """Asks the rendezvous for the peer's endpoint, and talks to it until it answers."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("0.0.0.0", args.port))
+    s.settimeout(0.2)
+    rendezvous, peer, heard = (args.address, args.rendezvous), None, None
+    deadline = time.monotonic() + args.seconds
+    while time.monotonic() < deadline and heard != "both":
+        s.sendto(args.name.encode(), rendezvous)
+        if peer:
+            s.sendto(b"heard" if heard else b"hello", peer)
+        try:
+            while True:
+                said, sender = s.recvfrom(64)
+                if sender == rendezvous:
+                    address, port = said.decode().split()
+                    peer = (address, int(port))
+                elif peer and sender == peer:
+                    heard = "both" if said == b"heard" else heard or "one"
+        except TimeoutError:
+            pass
+    for _ in range(5):  # the last word may be lost
+        if peer:
+            s.sendto(b"heard", peer)
+    say(peer=peer, heard=heard)
+
+
 # --- external endpoints -----------------------------------------------------------------------------
 def serve_mirror(args):
     """Tells the sender of each datagram which endpoint it came from."""
@@ -183,6 +239,7 @@ def ask_mirror(args):
     say(endpoints=endpoints, silent=silent)
 
 
+# --- frames by hand ------------------------------------------------------------------------------
 def checksum(data):
     if len(data) % 2:
         data += b"\0"
@@ -323,6 +380,9 @@ def main():
     role(ask_mirror, source=str, address=str, port=int, count=1, patience=0.5)
     role(serve_echo, address=str, port=7, unchecked=0)
     role(send_echo, address=str, port=7, sizes=str)
+    role(serve_dns, port=53)
+    role(serve_rendezvous, port=int)
+    role(punch, address=str, rendezvous=int, name=str, port=5000, seconds=10.0)
     role(send_syns, device="eth0", source=str, gateway=str, address=str, port=80, sport=10000,
          count=10, gap=0.01, seconds=0.5)
     role(flood, device="eth0", source=str, gateway=str, address=str, port=80, seconds=10.0,
