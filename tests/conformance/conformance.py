@@ -1,33 +1,55 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which test proves which rule of Linux's connection tracking.
+"""Which test proves which rule of Linux's connection tracking, and which requirement of the RFCs
+on NAT.
 
-usage: conformance.py           writes docs/conformance.md
-       conformance.py --check   ends with an error if that file is not what would be written
+usage: conformance.py           writes docs/conformance.md and docs/nat-requirements.md
+       conformance.py --check   ends with an error if they are not what would be written
 
-In both cases every test that rules.toml names must exist, and every rule must have a proof or say
-why it has none.
+In both cases every test that rules.toml and nat.toml name must exist, and every rule must have a
+proof or say why it has none.
 """
 
 import re
 import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = Path(__file__).resolve().parent / "rules.toml"
-TABLE = ROOT / "docs" / "conformance.md"
+HERE = Path(__file__).resolve().parent
 
-HEAD = """<!-- Made by tests/conformance/conformance.py from tests/conformance/rules.toml; edit that. -->
+LINUX = """<!-- Made by tests/conformance/conformance.py from tests/conformance/rules.toml; edit that. -->
 # Conformance with Linux's connection tracking
 
 Each rule, by the number that tests and comments give it, and the tests that prove it. Beside them
 `tests/differential` compares all of it with the running kernel; what it lets differ is listed in
 [its README](../tests/differential/README.md).
+"""
 
+NAT = """<!-- Made by tests/conformance/conformance.py from tests/conformance/nat.toml; edit that. -->
+# What the RFCs ask of a NAT
+
+Each requirement, and the tests that prove it. Where Linux does otherwise and Sluice's default is
+Linux's way, the settings that meet the requirement stand with it; each is one of a rule or of
+`[conntrack]`, in sluice.toml(5).
+"""
+
+COLUMNS = """
 | rule | what | proved by |
 |---|---|---|
 """
+
+
+@dataclass(frozen=True)
+class Table:
+    rules: Path
+    out: Path
+    head: str
+
+
+TABLES = [Table(HERE / "rules.toml", ROOT / "docs" / "conformance.md", LINUX),
+          Table(HERE / "nat.toml", ROOT / "docs" / "nat-requirements.md", NAT)]
 
 
 def exists(file, name):
@@ -50,10 +72,12 @@ def exists(file, name):
 
 
 def faults(rules):
-    ids = [rule["id"] for rule in rules]
+    ids = [" ".join((rule.get("group", ""), rule["id"])).strip() for rule in rules]
     for one in sorted({i for i in ids if ids.count(i) > 1}):
         yield f"rule {one} stands there twice; make one of them"
     for rule in rules:
+        if not rule.get("text") or not rule.get("open", "?"):
+            yield f"rule {rule['id']}: a cell of its row is empty; fill it"
         if ("open" in rule) == bool(rule.get("proof")):
             yield f"rule {rule['id']}: name its proofs, or say under `open` why it has none"
         for proof in rule.get("proof", []):
@@ -62,7 +86,7 @@ def faults(rules):
                 yield f"rule {rule['id']}: there is no test '{name}' in {file}; name one that is"
 
 
-def table(rules):
+def text_of(table, rules):
     def cell(rule):
         if "open" in rule:
             return f"*open: {rule['open']}*"
@@ -72,27 +96,39 @@ def table(rules):
             by_file.setdefault(file, []).append(name.replace("|", "\\|"))
         return "<br>".join(f"`{file}`: {'; '.join(names)}" for file, names in by_file.items())
 
-    rows = [f"| {r['id']} | {r['text']} | {cell(r)} |" for r in rules]
+    def what(rule):
+        return rule["text"] + (f" (*with* {rule['with']})" if "with" in rule else "")
+
+    text = table.head
+    for group in dict.fromkeys(rule.get("group") for rule in rules):
+        text += (f"\n## {group}\n" if group else "") + COLUMNS
+        text += "".join(f"| {r['id']} | {what(r)} | {cell(r)} |\n"
+                        for r in rules if r.get("group") == group)
     proved = sum("open" not in r for r in rules)
-    return HEAD + "\n".join(rows) + f"\n\n{proved} of {len(rules)} rules are proved.\n"
+    return f"{text}\n{proved} of {len(rules)} rules are proved.\n"
+
+
+def make(table, check):
+    """Writes the table, or checks that it is written. False, and said why, if something is wrong."""
+    rules = tomllib.loads(table.rules.read_text())["rule"]
+    wrong = list(faults(rules))
+    for fault in wrong:
+        print(f"{table.rules.relative_to(ROOT)}: {fault}", file=sys.stderr)
+    if wrong:
+        return False
+    text = text_of(table, rules)
+    if not check:
+        table.out.parent.mkdir(exist_ok=True)
+        table.out.write_text(text)
+    elif not table.out.exists() or table.out.read_text() != text:
+        print(f"{table.out.relative_to(ROOT)} is not current; run "
+              f"{Path(__file__).resolve().relative_to(ROOT)}", file=sys.stderr)
+        return False
+    return True
 
 
 def main():
-    rules = tomllib.loads(RULES.read_text())["rule"]
-    wrong = list(faults(rules))
-    for fault in wrong:
-        print(f"{RULES.relative_to(ROOT)}: {fault}", file=sys.stderr)
-    if wrong:
-        return 1
-    text = table(rules)
-    if "--check" not in sys.argv[1:]:
-        TABLE.parent.mkdir(exist_ok=True)
-        TABLE.write_text(text)
-    elif not TABLE.exists() or TABLE.read_text() != text:
-        print(f"{TABLE.relative_to(ROOT)} is not current; run {Path(__file__).relative_to(ROOT)}",
-              file=sys.stderr)
-        return 1
-    return 0
+    return 0 if all([make(table, "--check" in sys.argv[1:]) for table in TABLES]) else 1
 
 
 if __name__ == "__main__":

@@ -148,7 +148,6 @@ def send_echo(args):
     say(intact=intact)
 
 
-# --- frames by hand ------------------------------------------------------------------------------
 # --- names ---------------------------------------------------------------------------------------
 def serve_dns(args):
     """Answers every question for TXT with the address that the client seems to have (RFC 1035 4)."""
