@@ -94,8 +94,8 @@ public:
 
     // ---- Control path.
 
-    /// A port that is not up is not routed to, and nothing that comes in by it is taken. Any thread;
-    /// workers see it in the packets after the one at hand.
+    /// A port that is not up is not routed to, and nothing that comes in by it is taken. Any
+    /// thread; workers see it in the packets after the one at hand.
     void set_up(ct::PortId port, bool up) noexcept;
     [[nodiscard]] bool is_up(ct::PortId port) const noexcept {
         return (down_.load(std::memory_order_relaxed) >> port % 32 & 1U) == 0;

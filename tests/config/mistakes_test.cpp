@@ -67,7 +67,8 @@ const std::vector<Mistake>& general_mistakes() {
         {"UnknownSection", kTwoPorts + "[contrack]  #!\nmax = 1\n", "unknown section 'contrack'",
          "did you mean 'conntrack'?"},
         {"UnknownKeyAtTheTop", "burst = 3  #!\n" + kTwoPorts, "unknown key 'burst'",
-         "known are conntrack, control, dataplane, filter, forward, log, nat64, nat_log, neighbour, "
+         "known are conntrack, control, dataplane, filter, forward, log, nat64, nat_log, "
+         "neighbour, "
          "nptv6, port, route, rule, timeout_policy, zone"},
         {"UnknownKeyOfAPort", of_port("mut = 1400  #!\n"), "unknown key 'mut' in [[port]]",
          "did you mean 'mtu'?"},
