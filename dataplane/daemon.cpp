@@ -3,6 +3,7 @@
 
 #include "ct/proto/proto.hpp"
 #include "dataplane/control/block_logger.hpp"
+#include "dataplane/control/config.hpp"
 #include "dataplane/control/names.hpp"
 #include "dataplane/control/notation.hpp"
 #include "dataplane/control/server.hpp"
@@ -10,6 +11,7 @@
 #include "dataplane/eal.hpp"
 #include "dataplane/explain.hpp"
 #include "dataplane/log.hpp"
+#include "nat/usage.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -18,6 +20,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <ctime>
 #include <exception>
 #include <memory>
@@ -83,8 +86,51 @@ constexpr std::size_t kTopSubscribers = 10;
     return out;
 }
 
+/// Which external addresses are short of ports, and who has them. The whole table is looked at, so
+/// an answer is given again for a while.
+class NatReport {
+public:
+    [[nodiscard]] const nlohmann::ordered_json& of(const Dataplane& dataplane) {
+        const ct::Nanos now = dataplane.clock().now();
+        if (json_.is_null() || now - made_ > kGoodFor) {
+            json_ = make(dataplane, now);
+            made_ = dataplane.clock().now();
+        }
+        return json_;
+    }
+
+private:
+    static constexpr ct::Nanos kGoodFor = 5 * ct::kNanosPerSecond;
+    static constexpr std::size_t kRows = 20;
+    /// Ports of an address that most connections may get (nat::port_class()).
+    static constexpr double kPorts = 64'512;
+
+    [[nodiscard]] static nlohmann::ordered_json make(const Dataplane& dataplane, ct::Nanos now) {
+        using nlohmann::ordered_json;
+        const nat::Usage usage = nat::usage_of(dataplane.conntrack(), now, kRows);
+        const nat::Mappings* mappings = dataplane.nat().mappings();
+        ordered_json out{{"connections", usage.connections},
+                         {"mappings", mappings != nullptr ? mappings->count() : 0}};
+        for (const nat::AddressUsage& a : usage.addresses)
+            out["addresses"].push_back({{"address", to_string(a.family, a.addr)},
+                                        {"proto", protocol_name(a.proto)},
+                                        {"ports", a.ports},
+                                        {"percent", std::round(1000.0 * a.ports / kPorts) / 10},
+                                        {"connections", a.connections}});
+        for (const nat::SourceUsage& s : usage.sources)
+            out["users"].push_back({{"address", to_string(s.family, s.addr)},
+                                    {"ports", s.ports},
+                                    {"connections", s.connections}});
+        return out;
+    }
+
+    nlohmann::ordered_json json_;
+    ct::Nanos made_ = 0;
+};
+
 /// What the control socket's `stats` tells of workers and ports.
-[[nodiscard]] std::string stats_json(const Dataplane& dataplane, const BlockLogger* blocks) {
+[[nodiscard]] std::string stats_json(const Dataplane& dataplane, NatReport& nat,
+                                     const BlockLogger* blocks) {
     const auto object = [](const Totals& t) {
         return nlohmann::ordered_json{{"rx_packets", t.rx_packets}, {"rx_bytes", t.rx_bytes},
                                       {"tx_packets", t.tx_packets}, {"tx_bytes", t.tx_bytes},
@@ -107,6 +153,7 @@ constexpr std::size_t kTopSubscribers = 10;
     }
     const ct::FragmentCounts fragments = dataplane.fragments();
     out["fragments"] = {{"datagrams", fragments.datagrams}, {"held", fragments.held}};
+    if (dataplane.rules().has_snat()) out["nat"] = nat.of(dataplane);
     for (std::size_t i = 0; i < dataplane.carriers().size(); ++i)
         out["carriers"][std::to_string(i)] = carrier_json(dataplane.carriers().at(i));
     if (blocks != nullptr) out["nat_log"] = nlohmann::ordered_json::parse(blocks->json());
@@ -167,7 +214,10 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
     return {.now = [&dataplane] { return dataplane.clock().now(); },
             .wall_offset_ns = [&dataplane] { return wall_offset_ns(dataplane); },
             .drops = [&dataplane] { return dataplane.totals().drops; },
-            .stats_json = [&dataplane, blocks] { return stats_json(dataplane, blocks); },
+            .stats_json =
+                [&dataplane, blocks, report = std::make_shared<NatReport>()] {
+                    return stats_json(dataplane, *report, blocks);
+                },
             .explain =
                 [&dataplane](const ct::Tuple& t, const std::string& in_port) {
                     return explain_json(dataplane, t, in_port);

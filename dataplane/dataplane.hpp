@@ -67,6 +67,8 @@ public:
     [[nodiscard]] const Config& config() const noexcept { return config_; }
     [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
     [[nodiscard]] ct::Conntrack& conntrack() noexcept { return conntrack_; }
+    [[nodiscard]] const ct::Conntrack& conntrack() const noexcept { return conntrack_; }
+    [[nodiscard]] const nat::Setup& nat() const noexcept { return nat_; }
     [[nodiscard]] const nat::RuleSet& rules() const noexcept { return rules_; }
     [[nodiscard]] nat::Carriers& carriers() noexcept { return carriers_; }
     [[nodiscard]] const nat::Carriers& carriers() const noexcept { return carriers_; }

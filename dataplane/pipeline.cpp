@@ -70,7 +70,8 @@ void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now)
     told(Stage::Lookup, packets, now);
     ct_.update(w, packets, now);  // ct/conntrack.cpp   state, time-out; or Invalid
     told(Stage::Update, packets, now);
-    decide(w, packets, now);  // below              new ones, routes, rules, mappings
+    nat_.foresee(w, packets);  // nat/setup.cpp      loads for mappings to come
+    decide(w, packets, now);   // below              new ones, routes, rules, mappings
     told(Stage::Decide, packets, now);
     const bool crosses = nat::rewrite(packets);  // nat/rewrite.cpp    addresses, ports, checksums
     nat::adjust_sequences(ct_, packets);         // nat/seqadj.cpp     where payloads grew

@@ -3,20 +3,7 @@
 // Ports that are in use, of external addresses whose ports have to be told apart by themselves: an
 // endpoint-independent mapping has its port alone, whoever the remote endpoint is (RFC 4787 REQ-3).
 //
-// Each address has a space of 65,536 ports a protocol (of ICMP: identifiers): a bit a port, set
-// while the port is taken. Whoever sets the bit has the port; nothing else decides. So no port is
-// given twice, a free one is found as long as there is one, and it does not matter who asks.
-//
-// Blocks. A line of the bitmap, 512 ports, is a block, and workers lease blocks: a worker that may
-// choose takes a port out of its own, so that workers at work at the same time write different
-// lines. A lease is advice: a port that is asked for by number, and the last ones of a range, are
-// taken out of anybody's block, and a block goes back when its last port does. A worker leases
-// kLeases blocks of a range before it chooses within them: one of 4096 ports is what somebody has
-// to guess (RFC 6056 3.1), and all of them once they fill.
-//
-// Near exhaustion a bit a block says that it has no port left, so a search looks at the lines that
-// have one. It is set by who found none, who then looks again; who gives a port back clears the
-// port first. One of the two sees the other, so the bit never hides a port that is free.
+// Each address has a space of 65,536 ports a protocol (of ICMP: identifiers), a PortBits.
 //
 // Quarantine (RFC 6888 REQ-8). A port that rests stays taken, and its bit is set in another bitmap,
 // of the present period, half a quarantine long. On entering a period, whoever comes to the space
@@ -32,6 +19,7 @@
 #include "ct/conntrack.hpp"
 #include "ct/table/memory.hpp"
 #include "nat/address_range.hpp"
+#include "nat/port_bits.hpp"
 #include "nat/rule.hpp"
 #include "nat/wide.hpp"
 
@@ -43,19 +31,10 @@
 
 namespace nat {
 
-/// What a port must be like.
-struct Wanted {
-    PortRange range;
-    int parity = -1;  ///< 0: even, 1: odd, -1: either
-};
-
 class Ports {
 public:
     using Space = std::uint32_t;
     static constexpr Space kNoSpace = ~Space{0};
-    static constexpr std::uint32_t kBlockPorts = 512;
-    /// Blocks that a worker leases of a range before it chooses among them.
-    static constexpr unsigned kLeases = 8;
     /// Addresses that have spaces, at most; of more, the first ones of the ranges have.
     static constexpr std::uint64_t kMaxAddresses = std::uint64_t{1} << 20;
 
@@ -105,24 +84,19 @@ public:
     }
 
 private:
-    static constexpr unsigned kWords = 1024;
-    static constexpr unsigned kBlocks = 128;
-    static constexpr unsigned kBlockWords = kWords / kBlocks;
     static constexpr unsigned kPeriods = 4;
     static constexpr unsigned kClasses = 5;  ///< protocols that have ports
 
-    /// A bit a port, all changed by any worker, by single operations.
+    /// All changed by any worker.
     struct alignas(ct::kCacheLine) Bits {
-        std::array<std::atomic<std::uint64_t>, kWords> taken;
-        std::array<std::atomic<std::uint64_t>, kBlocks / 8> owners;  ///< a byte a block: worker + 1
-        std::array<std::atomic<std::uint64_t>, kBlocks / 64> full;   ///< a bit a block
+        PortBits ports;
         std::atomic<std::uint64_t> period;  ///< that was entered last, plus one
         std::atomic<std::uint64_t> used;    ///< 1: some port was taken once
     };
     static_assert(sizeof(Bits) % ct::kCacheLine == 0);
     /// By the period in which the port came to rest, modulo kPeriods.
     struct alignas(ct::kCacheLine) Resting {
-        std::array<std::array<std::atomic<std::uint64_t>, kWords>, kPeriods> bits;
+        std::array<std::array<std::atomic<std::uint64_t>, PortBits::kWords>, kPeriods> bits;
     };
     struct Range {
         ct::Family family;
@@ -130,7 +104,6 @@ private:
         std::uint64_t addresses;
         std::uint64_t base;  ///< addresses in the ranges before
     };
-    using BlockSet = std::array<std::uint64_t, kBlocks / 64>;
 
     [[nodiscard]] Bits& bits(Space s) const noexcept { return bits_.as<Bits>()[s]; }
     [[nodiscard]] Resting& resting(Space s) const noexcept { return resting_.as<Resting>()[s]; }
@@ -139,18 +112,8 @@ private:
     }
     [[nodiscard]] static std::uint8_t proto_of(unsigned klass, ct::Family family) noexcept;
     [[nodiscard]] const Range* range_of(ct::Family family, Wide addr) const noexcept;
+    static void note_use(Bits& b) noexcept;
     void enter_period(Space s, ct::Nanos now) noexcept;
-    [[nodiscard]] static BlockSet blocks_of(const Bits& b, std::uint8_t owner) noexcept;
-    [[nodiscard]] static bool lease(Bits& b, unsigned block, std::uint8_t owner) noexcept;
-    static void end_lease(Bits& b, unsigned block) noexcept;
-    [[nodiscard]] static std::optional<std::uint16_t> claim_in(Bits& b, unsigned block,
-                                                               const Wanted& wanted,
-                                                               std::uint64_t random) noexcept;
-    [[nodiscard]] static std::optional<std::uint16_t> claim_among(Bits& b, BlockSet blocks,
-                                                                  const Wanted& wanted,
-                                                                  std::uint64_t random) noexcept;
-    static void note_full(Bits& b, unsigned block) noexcept;
-    static void free_bits(Bits& b, unsigned word, std::uint64_t mask) noexcept;
 
     std::vector<Range> ranges_;  ///< sorted, disjoint
     ct::Nanos period_;           ///< half a quarantine; 0: ports do not rest

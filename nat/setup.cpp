@@ -45,6 +45,11 @@ using PortField = ct::Be16 ct::Tuple::*;
            (rule.action == Action::Nat64 && rule.target.family == ct::Family::None);
 }
 
+/// True if the field belongs to the reply's source: the connection's destination.
+[[nodiscard]] bool changes_destination(std::uint8_t proto, PortField field) noexcept {
+    return field == &ct::Tuple::sport && has_ports(proto);
+}
+
 /// `hash` modulo `span` + 1.
 [[nodiscard]] constexpr std::uint64_t reduce(std::uint64_t hash, std::uint64_t span) noexcept {
     return span == ~std::uint64_t{0} ? hash : hash % (span + 1);
@@ -109,17 +114,23 @@ Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddress
         mappings_ = std::make_unique<Mappings>(
             table.indices(), table.workers() + 1,
             seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed + 1));
-    if (mappings_ == nullptr && carriers_ == nullptr) return;
+    if (!rules.has_snat()) return;
+    crowds_ = std::make_unique<Crowds>();
     table_.set_release(
         {[](void* self, ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
             const ct::Tuple& reply, ct::Nanos now) noexcept {
              static_cast<Setup*>(self)->give_back(w, lease, original, reply, now);
          },
          this, &wanted_});
+    if (!pools_.any()) return;
+    // One more user than there are workers: control ends connections, too.
+    mappings_ = std::make_unique<Mappings>(
+        table.indices(), table.workers() + 1,
+        seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed + 1));
 }
 
 Setup::~Setup() {
-    if (mappings_ != nullptr || carriers_ != nullptr) table_.set_release({});
+    if (crowds_ != nullptr) table_.set_release({});
 }
 
 ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
@@ -198,25 +209,63 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     track_as(w, p, behaviour, ct::Dir::Original, now);
 
     const PortField field = source_field(p.reply.proto);
-    const auto map = [&]() noexcept {
+    const auto map = [&](Ask ask) noexcept {
         if (behaviour.endpoint_independent() && field != nullptr)
             return map_independently(w, p, *rule, *range, field, now);
         if (rule != nullptr && knows_subscribers(*rule))
             return map_for_subscriber(w, p, *rule, *range, field, now);
-        return map_dependently(w, p, behaviour, *range, field, now);
+        return map_dependently(w, p, behaviour, *range, field, ask, now);
     };
-    ct::Drop drop = map();
+    const ct::Tuple before = p.reply;
+    ct::Drop drop = map(Ask::No);
     // Who has to go for this connection in a full table may have the port that it needs.
-    if (drop == ct::Drop::NatNoPort && table_.make_room(w, p, now)) drop = map();
+    if (drop == ct::Drop::NatNoPort && table_.make_room(w, p, now)) {
+        p.reply = before;
+        drop = map(Ask::Yes);
+    }
     if (!p.alive()) return p.drop;
+    remember(workers_[w], rule, leaves_by, *range, over ? ct::Family::None : p.original.family);
+    return told_of(p, drop, behaviour);
+}
+
+/// Where the next packets' mappings are likely to lie.
+void Setup::remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
+                     ct::Family family) noexcept {
+    if (own.recent.rule == rule && own.recent.out_port == out_port && !range.netmap) return;
+    const bool foreseeable = rule != nullptr && !range.random && !range.netmap &&
+                             range.port_base == 0 && !rule->behaviour.endpoint_independent();
+    own.recent = {rule, out_port, foreseeable ? family : ct::Family::None, range};
+}
+
+void Setup::foresee(ct::WorkerId w, std::span<const ct::Packet> packets) const noexcept {
+    const Recent& recent = workers_[w].recent;
+    if (recent.family == ct::Family::None) return;
+    for (const ct::Packet& p : packets) {
+        if (!p.absent || p.conn.valid() || p.tuple.family != recent.family) continue;
+        if (recent.range.contains(p.tuple.src)) continue;
+        ct::Tuple reply = ct::reply_of(p.tuple);
+        reply.dst = pick_address(recent.range, p.tuple);
+        table_.expect_reply(reply);
+        if (!always_same(recent.range)) ct::prefetch_write(&hints_[hint_at(source_tag(p.tuple))]);
+    }
+}
+
+/// What a packet is dropped for, as the rule has it, and whether its sender is told.
+ct::Drop Setup::told_of(ct::Packet& p, ct::Drop drop, const Behaviour& behaviour) noexcept {
     if (drop == ct::Drop::None || behaviour.exhausted != NoPort::Icmp) return drop;
     p.tell_sender = true;
     return drop == ct::Drop::NatNoPort ? ct::Drop::NatPortReject : drop;
 }
 
 ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& behaviour,
-                                const Range& range, PortField field, ct::Nanos now) noexcept {
+                                const Range& range, PortField field, Ask ask,
+                                ct::Nanos now) noexcept {
     ct::Tuple& reply = p.reply;
+    if (field != nullptr) p.lease |= lease::kPort;
+    // What is most likely free is not asked for: confirm() finds out, and next_mapping() asks.
+    const auto likely = [&]() noexcept {
+        return ask == Ask::Yes ? suits(w, p, field, now) : may_have(w, p, field, now);
+    };
     const std::uint16_t port = p.original.sport.host();
     const Wanted wanted{range.ports.any() ? port_class(reply.proto, port) : range.ports,
                         behaviour.parity ? port % 2 : -1};
@@ -229,8 +278,7 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
     }
     const bool port_fits = field == nullptr || range.ports.any() || range.ports.contains(port);
     if (!range.random) {
-        if (port_fits && range.contains(reply.dst) && suits(w, p, field, now))
-            return ct::Drop::None;
+        if (port_fits && range.contains(reply.dst) && likely()) return ct::Drop::None;
         if (field != nullptr && take_hint(w, p, field, range, now)) return ct::Drop::None;
     }
     const std::uint64_t addresses =
@@ -238,10 +286,10 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
     for (std::uint64_t n = 0; n < addresses; ++n) {
         reply.dst = pick_address(range, p.original, n);
         if (field != nullptr) reply.*field = p.original.sport;
-        if (port_fits && (!range.random || field == nullptr) && suits(w, p, field, now)) {
+        const bool kept = port_fits && (!range.random || field == nullptr);
+        if (kept && (n == 0 ? likely() : suits(w, p, field, now))) {
             // With one address for the source, another destination finds the same mapping unaided.
-            const bool always_same = range.first == range.last || range.persistent;
-            if (!always_same && field != nullptr) leave_hint(p, field);
+            if (!always_same(range) && field != nullptr) leave_hint(p, field);
             return ct::Drop::None;
         }
         if (field == nullptr || !search(w, p, field, wanted, now)) continue;
@@ -256,25 +304,34 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     const PortField field = source_field(p.reply.proto);
     // A mapping is the same towards everybody: there is no other.
     if (field == nullptr || (p.lease & lease::kSource) != 0) return ct::Drop::NatNoPort;
-    unshare(w, p, now);
+    let_go(w, p, now);
     const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
     const std::optional<Hairpin> hairpin = leaves ? hairpin_of(p) : std::nullopt;
+    const ct::PortId leaves_by = hairpin ? hairpin->as_from : p.out_port;
     const Rule* rule = nullptr;
     if (crosses(p))
         rule = rules_.peek_nat64(p);
     else if (leaves)
-        rule = rules_.peek_snat(p, hairpin ? hairpin->as_from : p.out_port);
+        rule = rules_.peek_snat(p, leaves_by);
     if (rule != nullptr && (p.lease & lease::kSubscriber) != 0 && knows_subscribers(*rule) &&
         carriers_->at(rule->carrier).gives_ports())
         return next_for_subscriber(w, p, *rule, field, now);
-    const bool has_range = rule != nullptr && !rule->target.ports.any();
+    const std::optional<Range> range =
+        rule != nullptr ? range_of(*rule, p.reply.family, leaves_by, p.original.src) : std::nullopt;
+    if (range && p.reply.*field == p.original.sport) {
+        // What was not asked for is taken: choose anew, and ask.
+        p.reply.dst = crosses(p) ? ct::Addr{} : p.original.src;
+        return told_of(p, map_dependently(w, p, rule->behaviour, *range, field, Ask::Yes, now),
+                       rule->behaviour);
+    }
+    const bool has_range = range && !range->ports.any();
     const std::uint16_t port = p.original.sport.host();
-    const Wanted wanted{has_range ? rule->target.ports : port_class(p.reply.proto, port),
+    const Wanted wanted{has_range ? range->ports : port_class(p.reply.proto, port),
                         rule != nullptr && rule->behaviour.parity ? port % 2 : -1};
+    p.lease |= lease::kPort;
     if (!search(w, p, field, wanted, now))
-        return rule != nullptr && rule->behaviour.exhausted == NoPort::Icmp
-                   ? ct::Drop::NatPortReject
-                   : ct::Drop::NatNoPort;
+        return rule != nullptr ? told_of(p, ct::Drop::NatNoPort, rule->behaviour)
+                               : ct::Drop::NatNoPort;
     if (rule != nullptr && !rule->target.random) leave_hint(p, field);
     return ct::Drop::None;
 }
@@ -327,6 +384,7 @@ std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family,
         (rule.behaviour.pooling == Pooling::Linux && rule.behaviour.endpoint_independent());
     Range r{t.first_addr,           t.last_addr, t.ports, t.random,
             t.persistent || paired, t.port_base, family};
+    r.netmap = t.netmap;
     if (t.netmap) r.first = r.last = in_prefix(original, t.first_addr, t.last_addr);
     if (rule.action != Action::Redirect && !uses_own_address(rule)) return r;
     if (own >= ports_.size()) return std::nullopt;
@@ -354,11 +412,16 @@ ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
 
     const Wide first = Wide::of(r.first, r.family);
     const Wide span = Wide::of(r.last, r.family) - first;
+    if (r.family == ct::Family::Ipv4) [[likely]] {
+        std::uint64_t at = (hash >> 32) * (span.low + 1) >> 32;
+        if (nth != 0) at = (at + nth) % (span.low + 1);
+        return Wide{0, first.low + at}.addr(r.family);
+    }
     Wide offset{reduce(scramble(hash), span.high), hash};
     if (offset.high == span.high) offset.low = reduce(hash, span.low);
     if (nth != 0) {
         offset = offset + Wide{0, nth};
-        if (offset > span) offset = offset - span - Wide{0, 1};
+        if (span < offset) offset = offset - span - Wide{0, 1};
     }
     return (first + offset).addr(r.family);
 }
@@ -380,7 +443,7 @@ std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
 std::optional<Setup::Hinted> Setup::hint_for(const ct::Tuple& original) noexcept {
     if (!any_hint_.load(std::memory_order_relaxed)) return std::nullopt;
     const std::uint64_t tag = source_tag(original);
-    const Hint& hint = hint_of(tag);
+    const Hint& hint = hints_[hint_at(tag)];
     if (hint.tag.load(std::memory_order_relaxed) != tag) return std::nullopt;
     Hinted out;
     for (std::size_t i = 0; i < 2; ++i)
@@ -409,7 +472,7 @@ bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Rang
 
 void Setup::leave_hint(const ct::Packet& p, PortField field) noexcept {
     const std::uint64_t tag = source_tag(p.original);
-    Hint& hint = hint_of(tag);
+    Hint& hint = hints_[hint_at(tag)];
     hint.tag.store(0, std::memory_order_relaxed);
     for (std::size_t i = 0; i < 2; ++i)
         hint.addr[i].store(ct::load<std::uint64_t>(p.reply.dst.bytes.data() + 8 * i),
@@ -449,31 +512,45 @@ bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted&
         }
         return 0U;
     };
-    if (field == &ct::Tuple::dport && steering_ != nullptr &&
-        steering_->depends_on_ports(p.out_port, p.reply)) {
-        Walk ahead = walk;
-        std::uint32_t probes = 0;
-        for (std::uint32_t i = 0; i < std::min(count, kSteeredCandidates); ++i) {
-            const auto port = static_cast<std::uint16_t>(ports.first + skip + ahead.next() * step);
-            p.reply.*field = ct::Be16::from_host(port);
-            if (!comes_back(w, p)) continue;
-            if (suits(w, p, field, now)) return true;
-            if (++probes == kGlanceProbes) break;
-        }
-    }
-    const std::uint32_t glance = std::min(count, kGlanceProbes);
-    if (find_within(glance) != 0) return true;
-    if (glance == count) return false;
-
+    const bool is_source = !changes_destination(p.reply.proto, field);
     ct::Tuple scope = p.reply;
     scope.*field = {};
-    const std::uint64_t key =
-        scramble(ct::hash(key_, scope) + (std::uint64_t{ports.first} << 16U | ports.last));
+    const std::uint64_t towards = scramble(ct::hash(key_, scope));
+    const std::uint64_t crowd_key = Crowds::key_of(towards);
+    Crowds::Crowd crowd =
+        is_source && crowds_ != nullptr ? crowds_->find(crowd_key) : Crowds::Crowd{};
+    const std::uint32_t glance = std::min(count, kGlanceProbes);
+    if (crowd.ports == nullptr) {
+        if (field == &ct::Tuple::dport && steering_ != nullptr &&
+            steering_->depends_on_ports(p.out_port, p.reply)) {
+            Walk ahead = walk;
+            std::uint32_t probes = 0;
+            for (std::uint32_t i = 0; i < std::min(count, kSteeredCandidates); ++i) {
+                const auto port =
+                    static_cast<std::uint16_t>(ports.first + skip + ahead.next() * step);
+                p.reply.*field = ct::Be16::from_host(port);
+                if (!comes_back(w, p)) continue;
+                if (suits(w, p, field, now)) return true;
+                if (++probes == kGlanceProbes) break;
+            }
+        }
+        if (find_within(glance) != 0) return true;
+        if (glance == count) return false;
+        if (is_source && crowds_ != nullptr) {
+            // From here on conntrack tells of every end: nothing that is noted stays for ever.
+            if ((wanted_.load(std::memory_order_relaxed) & lease::kPort) == 0)
+                wanted_.fetch_or(lease::kPort);
+            crowd = crowds_->open(crowd_key, now);
+        }
+    }
+    if (crowd.ports != nullptr && search_crowd(w, p, field, wanted, crowd, now)) return true;
+
+    const std::uint64_t key = scramble(towards + (std::uint64_t{ports.first} << 16U | ports.last));
     Exhausted& memo = own.exhausted[key % own.exhausted.size()];
     if (memo.key == key && now < memo.until) return false;
 
     const std::uint32_t quick = std::min(count, kQuickProbes);
-    if (find_within(quick - glance) != 0) return true;
+    if (find_within(quick - std::min(quick, glance)) != 0) return true;
     grow_allowance(own, now);
     const auto rest =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(count - quick, own.allowance));
@@ -482,6 +559,35 @@ bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted&
     if (found_after != 0) return true;
     if (rest == count - quick) memo = {key, now + count * kHoldPerProbe};
     return false;
+}
+
+/// search() among the ports of a crowd that are not known to be taken.
+bool Setup::search_crowd(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted& wanted,
+                         const Crowds::Crowd& crowd, ct::Nanos now) noexcept {
+    Worker& own = workers_[w];
+    // Ports whose holders will not give them back: they are not to stay noted.
+    std::array<std::uint16_t, kOthers> others{};
+    std::size_t count = 0;
+    grow_allowance(own, now);
+    const std::uint64_t limit = kQuickProbes + own.allowance;
+    std::uint64_t probes = 0;
+    bool found = false;
+    while (!found && probes < limit && count < others.size()) {
+        const auto port = crowd.ports->claim_any(w, wanted, draw(own, p.original));
+        if (!port) break;
+        if (!crowds_->still(crowd)) {
+            crowd.ports->free(*port);
+            break;
+        }
+        ++probes;
+        p.reply.*field = ct::Be16::from_host(*port);
+        const std::optional<std::uint8_t> held = table_.lease_on(w, p.reply, p.conn, now);
+        found = !held && may_have(w, p, field, now);
+        if (!found && (!held || (*held & lease::kPort) == 0)) others[count++] = *port;
+    }
+    for (std::size_t i = 0; i < count; ++i) crowd.ports->free(others[i]);
+    if (probes > kQuickProbes) own.allowance -= std::min(own.allowance, probes - kQuickProbes);
+    return found;
 }
 
 }  // namespace nat

@@ -6,8 +6,8 @@
 // changes where replies come from, SNAT where they go to. Two connections must never have the same
 // reply tuple, so a choice is a search for a tuple that is not taken. Uniqueness is per remote
 // endpoint: the same external port serves as many connections as there are remotes. The table is
-// the judge (Conntrack::tuple_taken here, Conntrack::confirm finally), so what follows keeps no
-// account of ports, and nothing can leak.
+// the judge (Conntrack::tuple_taken here, Conntrack::confirm finally): what is noted of ports
+// beside it makes searches shorter, and can neither give one twice nor lose one.
 //
 // Order of choice for a source, as Linux has it:
 //   1. the source as it is, if the target contains it;
@@ -33,15 +33,22 @@
 // factor with the size of the range: each is seen once, in an order that neither an outsider can
 // guess (RFC 6056 3.3.3: the offset is a keyed hash of the endpoints plus a counter) nor clustered
 // occupancy can slow down. Linux stops after 248 probes; this search goes on to the last candidate,
-// so a connection is refused only if there really is no port. At nine tenths occupancy that takes
-// ten probes; only an exhausted range costs a walk over all of it, 10 ms for 64,512 ports (a probe
-// of a taken tuple is two cache misses, 0.15 us). Two things bound that cost:
+// so a connection is refused only if there really is no port. A search that meets with
+// kGlanceProbes taken ports notes from then on which are (crowds.hpp): at 999 in a thousand it asks
+// for the free one as fast as at half. Only where that fails is the range walked, 10 ms for 64,512
+// ports (a probe of a taken tuple is two cache misses, 0.15 us), for ports whose connections have
+// expired and are not reclaimed yet. Two things bound that cost:
 //   - a worker that has found a range exhausted towards a remote endpoint remembers so for
-//     kHoldPerProbe times the probes it took; meanwhile it makes kGlanceProbes and refuses;
+//     kHoldPerProbe times the probes it took; meanwhile it looks no further than the crowd;
 //   - probes beyond kQuickProbes are paid from an allowance of each worker, which grows with time.
-// What they cost in exactness: a port that becomes free during a hold may be found only after it,
-// and with the allowance spent, by many exhausted remotes in turn, a range counts as exhausted
-// after kQuickProbes.
+// What they cost in exactness: an expired port may be found only once it is reclaimed, and with the
+// allowance spent, by many exhausted remotes in turn, a range counts as exhausted after
+// kQuickProbes.
+//
+// Speed. The first choice is not asked for: it is free nearly always, confirm() finds out under the
+// locks that it takes anyway, and next_mapping() asks. What confirm() looks at is loaded a stage
+// ahead, for a whole burst, on the guess that a worker's next connections meet the rule that its
+// last one met (foresee()).
 //
 // Endpoint-independent mappings (setup_independent.cpp). Where a rule asks for them, a source
 // endpoint has one external endpoint for all whom it talks to (mappings.hpp), and that has its port
@@ -66,6 +73,7 @@
 #include "ct/conntrack.hpp"
 #include "ct/table/hash.hpp"
 #include "nat/carriers.hpp"
+#include "nat/crowds.hpp"
 #include "nat/mappings.hpp"
 #include "nat/ports.hpp"
 #include "nat/rule_set.hpp"
@@ -110,6 +118,8 @@ inline constexpr std::uint8_t kShare = 1U << 2;        ///< a port that is not t
 inline constexpr std::uint8_t kPermit = 1U << 3;       ///< lets its remote address in
 inline constexpr std::uint8_t kPermitIn = 1U << 4;     ///< the same, with kDestination
 inline constexpr std::uint8_t kSubscriber = 1U << 5;   ///< a part of what its subscriber has
+inline constexpr std::uint8_t kPort = 1U << 6;         ///< a port that a crowd may have noted
+inline constexpr std::uint8_t kAlways = 0x3f;          ///< those whose end always matters
 }  // namespace lease
 
 class Setup {
@@ -118,6 +128,8 @@ public:
     static constexpr std::uint32_t kGlanceProbes = 8;
     /// Candidates looked at for one whose answers come to this worker; no probe is made of others.
     static constexpr std::uint32_t kSteeredCandidates = 256;
+    /// Ports of a crowd that a search may find with connections whose end nobody tells of.
+    static constexpr std::uint32_t kOthers = 64;
     /// Candidates tried before the worker's allowance is charged.
     static constexpr std::uint32_t kQuickProbes = 128;
     /// How long exhaustion is believed, for each port of the range: a walk over 64,512 ports is not
@@ -143,6 +155,10 @@ public:
     /// From now on ports that have to be chosen are, if possible, such that the answers come to the
     /// worker that opened the connection. `steering` outlives this. Before any packet comes.
     void steer_by(const Steering* steering) noexcept { steering_ = steering; }
+
+    /// For a burst that was looked up: starts to load what confirm() will look at for those packets
+    /// that are likely to open connections, if they are mapped as the last ones were.
+    void foresee(ct::WorkerId w, std::span<const ct::Packet> packets) const noexcept;
 
     /// Before routing: applies dnat or redirect to p.reply.src and p.reply.sport. `p` is the packet
     /// that opened an unconfirmed connection. Packets that Sluice made are not redirected.
@@ -184,6 +200,7 @@ private:
         bool persistent = false;
         std::uint16_t port_base = 0;
         ct::Family family = ct::Family::None;  ///< of the addresses
+        bool netmap = false;
 
         [[nodiscard]] bool contains(const ct::Addr& a) const noexcept {
             return first.bytes <= a.bytes && a.bytes <= last.bytes;
@@ -194,12 +211,20 @@ private:
         std::uint64_t key = 0;  ///< hash of range, external address and remote endpoint
         ct::Nanos until = 0;
     };
+    /// The source rule that a worker applied last, and where it maps to.
+    struct Recent {
+        const Rule* rule = nullptr;
+        ct::PortId out_port = ct::kNoPort;
+        ct::Family family = ct::Family::None;  ///< None: nothing can be foreseen of it
+        Range range{};
+    };
     /// A worker's own.
     struct alignas(ct::kCacheLine) Worker {
         std::uint64_t draws = 0;
         std::uint64_t allowance = kMaxAllowance;  ///< probes, at the time below
         ct::Nanos allowance_at = 0;
         std::array<Exhausted, 256> exhausted{};
+        Recent recent;
     };
     /// What a source endpoint was mapped to. Any worker writes and reads, in no order; see the top.
     struct Hint {
@@ -226,7 +251,7 @@ private:
                              ct::Nanos now) noexcept;
     void give_back(ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
                    const ct::Tuple& reply, ct::Nanos now) noexcept;
-    void unshare(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    void let_go(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
     void track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
                   ct::Nanos now) const noexcept;
 
@@ -246,13 +271,29 @@ private:
     void mapping_ended(const Mappings::Mapping& m, ct::Nanos now) noexcept;
 
     // ---- setup.cpp
+    /// Whether the table is asked if the first choice is free.
+    enum class Ask : std::uint8_t { No, Yes };
     [[nodiscard]] ct::Drop map_dependently(ct::WorkerId w, ct::Packet& p,
                                            const Behaviour& behaviour, const Range& range,
-                                           ct::Be16 ct::Tuple::*field, ct::Nanos now) noexcept;
+                                           ct::Be16 ct::Tuple::*field, Ask ask,
+                                           ct::Nanos now) noexcept;
+    [[nodiscard]] static ct::Drop told_of(ct::Packet& p, ct::Drop drop,
+                                          const Behaviour& behaviour) noexcept;
+    static void remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
+                         ct::Family family) noexcept;
+    /// True if a source has the same address towards everybody.
+    [[nodiscard]] static bool always_same(const Range& r) noexcept {
+        return r.first == r.last || r.persistent;
+    }
     /// True if p.reply is free with the port in `field` and, if that is a source's, may be had.
     [[nodiscard]] bool suits(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                              ct::Nanos now) noexcept {
-        return is_free(w, p, now) && (!pools_.any() || share(w, p, field, now));
+        return is_free(w, p, now) && may_have(w, p, field, now);
+    }
+    /// suits(), if it is free.
+    [[nodiscard]] bool may_have(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                                ct::Nanos now) noexcept {
+        return !pools_.any() || share(w, p, field, now);
     }
     /// Where `rule` maps `original` to, an address of the packet; `own`: the port whose address
     /// masquerade and redirect take.
@@ -283,8 +324,8 @@ private:
     [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                                  const Range& r, ct::Nanos now) noexcept;
     void leave_hint(const ct::Packet& p, ct::Be16 ct::Tuple::*field) noexcept;
-    [[nodiscard]] Hint& hint_of(std::uint64_t tag) noexcept {
-        return hints_[tag >> 8 & (kHints - 1)];
+    [[nodiscard]] static std::size_t hint_at(std::uint64_t tag) noexcept {
+        return tag >> 8 & (kHints - 1);
     }
     [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept;
     [[nodiscard]] bool search(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
@@ -294,6 +335,9 @@ private:
         const auto receiver = steering_->receiver(p.out_port, p.reply);
         return !receiver || *receiver == w;
     }
+    [[nodiscard]] bool search_crowd(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                                    const Wanted& wanted, const Crowds::Crowd& crowd,
+                                    ct::Nanos now) noexcept;
     [[nodiscard]] std::uint64_t draw(Worker& own, const ct::Tuple& original) const noexcept;
 
     static void grow_allowance(Worker& own, ct::Nanos now) noexcept;
@@ -306,8 +350,9 @@ private:
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
     const Steering* steering_ = nullptr;  ///< null: nothing is known
     Ports pools_;  ///< of the addresses that endpoint-independent mappings may have
-    std::unique_ptr<Mappings> mappings_;      ///< if there may be any
-    std::atomic<std::uint8_t> wanted_{0xff};  ///< leases whose ends matter now
+    std::unique_ptr<Crowds> crowds_;                    ///< if there are source rules
+    std::unique_ptr<Mappings> mappings_;                ///< if there may be any
+    std::atomic<std::uint8_t> wanted_{lease::kAlways};  ///< leases whose ends matter now
     std::unique_ptr<Worker[]> workers_;
     std::unique_ptr<Hint[]> hints_;
     /// True once a hint was left; until then nobody looks. Any worker.

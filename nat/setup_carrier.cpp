@@ -176,7 +176,7 @@ ct::Drop Setup::map_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule& ru
         refused != ct::Drop::None)
         return refused;
     if (!carrier.gives_ports()) {
-        const ct::Drop drop = map_dependently(w, p, rule.behaviour, range, field, now);
+        const ct::Drop drop = map_dependently(w, p, rule.behaviour, range, field, Ask::No, now);
         if (drop == ct::Drop::None &&
             carrier.take(grant, {}, p.reply.proto, 0, Carrier::Use::Alone) == Taken::Done)
             p.lease |= lease::kSubscriber;

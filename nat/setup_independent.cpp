@@ -177,10 +177,12 @@ bool Setup::share(ct::WorkerId w, ct::Packet& p, PortField field, ct::Nanos now)
     return true;
 }
 
-void Setup::unshare(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
-    if ((p.lease & lease::kShare) == 0) return;
-    give_back(w, lease::kShare, p.original, p.reply, now);
-    p.lease = static_cast<std::uint8_t>(p.lease & ~lease::kShare);
+/// Gives up the port that stands in p.reply, which somebody else has.
+void Setup::let_go(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    constexpr std::uint8_t kHeld = lease::kShare | lease::kPort;
+    const auto held = static_cast<std::uint8_t>(p.lease & kHeld);
+    if (held != 0) give_back(w, held, p.original, p.reply, now);
+    p.lease = static_cast<std::uint8_t>(p.lease & ~kHeld);
 }
 
 void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& original,
@@ -193,6 +195,15 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
         free_port(m.external, rests ? Ports::After::Rest : Ports::After::AtOnce);
         mapping_ended(m, now);
     };
+    if ((held & lease::kPort) != 0 && crowds_ != nullptr) {
+        ct::Tuple scope = reply;
+        const PortField field = ct::is_icmp(reply.proto) ? &ct::Tuple::sport : &ct::Tuple::dport;
+        scope.*field = {};
+        const std::uint64_t key = Crowds::key_of(scramble(ct::hash(key_, scope)));
+        if (const Crowds::Crowd crowd = crowds_->find(key); crowd.ports != nullptr)
+            crowd.ports->free((reply.*field).host());
+    }
+    if ((held & lease::kAlways) == 0) return;
     const Endpoint out = external_of(reply.dst, reply);
     const Endpoint in = external_of(original.dst, original);
     if ((held & lease::kPermit) != 0) mappings_->revoke(w, out, remote_of(held, original, reply));

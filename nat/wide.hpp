@@ -6,7 +6,6 @@
 #include "ct/wire/headers.hpp"
 #include "ct/wire/tuple.hpp"
 
-#include <compare>
 #include <cstdint>
 
 namespace nat {
@@ -36,7 +35,10 @@ struct Wide {
     friend constexpr Wide operator-(Wide a, Wide b) noexcept {
         return {a.high - b.high - (a.low < b.low ? 1U : 0U), a.low - b.low};
     }
-    friend constexpr auto operator<=>(Wide, Wide) noexcept = default;
+    friend constexpr bool operator==(Wide, Wide) noexcept = default;
+    friend constexpr bool operator<(Wide a, Wide b) noexcept {
+        return a.high != b.high ? a.high < b.high : a.low < b.low;
+    }
 };
 
 /// Spreads every bit of `x` over the result (the finalizer of Steele, Lea and Flood's SplitMix).

@@ -10,7 +10,7 @@ namespace {
 /// Mappings tried where another worker took the one chosen; as in the pipeline.
 constexpr int kTries = 8;
 
-std::vector<nat::Rule> rules_for(std::uint8_t addresses) {
+std::vector<nat::Rule> rules_for(std::uint8_t addresses, const nat::Behaviour& behaviour) {
     constexpr std::uint32_t kFirst = 0xc000'0201;  // 192.0.2.1
     nat::Rule r;
     r.chain = nat::Chain::Nat;
@@ -19,13 +19,17 @@ std::vector<nat::Rule> rules_for(std::uint8_t addresses) {
     r.target.family = ct::Family::Ipv4;
     r.target.first_addr = ct::Addr::v4(ct::Be32::from_host(kFirst));
     r.target.last_addr = ct::Addr::v4(ct::Be32::from_host(kFirst + addresses - 1));
+    r.behaviour = behaviour;
     return {r};
 }
 
 }  // namespace
 
-Snat::Snat(ct::Conntrack& table, std::uint8_t addresses, ct::WorkerId workers)
-    : table_{table}, rules_{rules_for(addresses), workers}, setup_{rules_, table, {{}, {}}, 1} {}
+Snat::Snat(ct::Conntrack& table, std::uint8_t addresses, ct::WorkerId workers,
+           const nat::Behaviour& behaviour)
+    : table_{table},
+      rules_{rules_for(addresses, behaviour), workers},
+      setup_{rules_, table, {{}, {}}, 1} {}
 
 bool Snat::bind(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     p.out_port = kOutside;

@@ -8,6 +8,7 @@
 #include "nat/setup.hpp"
 
 #include <cstdint>
+#include <span>
 
 namespace bench {
 
@@ -18,7 +19,13 @@ public:
     static constexpr ct::PortId kOutside = 1;
 
     /// Maps all that is tracked in `table` to `addresses` addresses from 192.0.2.1 on.
-    Snat(ct::Conntrack& table, std::uint8_t addresses, ct::WorkerId workers = 1);
+    Snat(ct::Conntrack& table, std::uint8_t addresses, ct::WorkerId workers = 1,
+         const nat::Behaviour& behaviour = {});
+
+    /// For a burst that was looked up; see nat::Setup.
+    void foresee(ct::WorkerId w, std::span<const ct::Packet> burst) const noexcept {
+        setup_.foresee(w, burst);
+    }
 
     /// Takes a packet whose connection was just opened to one in the table. False if it was dropped
     /// on the way; then nothing is left of the connection.

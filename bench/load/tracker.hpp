@@ -47,6 +47,7 @@ public:
     void run_now(std::span<ct::Packet> burst) noexcept {
         table_.lookup(worker_, burst, now);
         table_.update(worker_, burst, now);
+        if (snat_ != nullptr) snat_->foresee(worker_, burst);
         for (ct::Packet& p : burst)
             if (!p.conn.valid() && p.state == ct::CtState::None) open_new(p);
         if (snat_ != nullptr) nat::rewrite(burst);

@@ -131,9 +131,9 @@ TEST(Ports, AreHardToGuess) {
         ASSERT_TRUE(port);
         neighbours += static_cast<unsigned>(std::abs(*port - last) <= 8);
         last = *port;
-        blocks.insert(*port / Ports::kBlockPorts);
+        blocks.insert(*port / nat::PortBits::kBlockPorts);
     }
-    EXPECT_GE(blocks.size(), Ports::kLeases);
+    EXPECT_GE(blocks.size(), nat::PortBits::kLeases);
     EXPECT_LT(neighbours, 100U);
 }
 
@@ -144,7 +144,7 @@ TEST(Ports, WorkersTakeOutOfBlocksOfTheirOwnAndTheLastOnesOutOfAnybodys) {
         for (const ct::WorkerId w : {0U, 1U}) {
             const auto port = a.any({kHigh}, w);
             ASSERT_TRUE(port);
-            blocks[w].insert(*port / Ports::kBlockPorts);
+            blocks[w].insert(*port / nat::PortBits::kBlockPorts);
         }
     for (const unsigned b : blocks[0]) EXPECT_FALSE(blocks[1].contains(b)) << b;
 

@@ -187,11 +187,11 @@ TEST(NatSetup, AnExhaustedRangeIsNotWalkedAgainForAWhile) {
         return probes(box) - before;
     };
 
-    EXPECT_EQ(cost(5001, kRemote), kCount);
-    EXPECT_EQ(cost(5002, kRemote), nat::Setup::kGlanceProbes);
+    EXPECT_LE(cost(5001, kRemote), kCount + nat::Setup::kOthers);
+    EXPECT_LE(cost(5002, kRemote), nat::Setup::kGlanceProbes);
     EXPECT_EQ(cost(5003, "198.51.100.8"), 0U) << "another remote is not concerned";
     box.now += kCount * nat::Setup::kHoldPerProbe;
-    EXPECT_EQ(cost(5004, kRemote), kCount);
+    EXPECT_GT(cost(5004, kRemote), kCount / 2U) << "what is not reclaimed yet may have expired";
 }
 
 TEST(NatSetup, TheHoldIsLongEnoughForTheAllowanceToGrowByAWalk) {
@@ -206,7 +206,8 @@ TEST(NatSetup, TheHoldIsLongEnoughForTheAllowanceToGrowByAWalk) {
         box.now += kCount * nat::Setup::kHoldPerProbe;
     }
 
-    EXPECT_EQ(probes(box) - before, kTries * std::uint64_t{kCount});
+    EXPECT_GE(probes(box) - before, kTries * std::uint64_t{kCount}) << "a whole walk each time";
+    EXPECT_LE(probes(box) - before, kTries * std::uint64_t{kCount + nat::Setup::kOthers});
 }
 
 // An attacker may exhaust the range towards any number of remotes.
@@ -221,8 +222,9 @@ TEST(NatSetup, WalksWithinAnInstantAreBoundedByTheAllowance) {
     for (unsigned n = 0; n < kRemotes; ++n)
         EXPECT_EQ(box.send(udp(host(99'999), 4000, remote(n)), kLan).drop(), ct::Drop::NatNoPort);
 
-    EXPECT_EQ(probes(box) - before,
-              nat::Setup::kMaxAllowance + kRemotes * std::uint64_t{nat::Setup::kQuickProbes});
+    EXPECT_LE(probes(box) - before,
+              nat::Setup::kMaxAllowance +
+                  kRemotes * std::uint64_t{nat::Setup::kQuickProbes + nat::Setup::kOthers});
 }
 
 TEST(NatSetup, APortThatBecameFreeIsGivenAgain) {
@@ -613,6 +615,57 @@ TEST(NatSetup, WithoutRulesThereIsNoOtherMapping) {
     p.original.proto = p.reply.proto = ct::ipproto::kUdp;
 
     EXPECT_EQ(box.setup().next_mapping(0, p, box.now), ct::Drop::CtClash);
+}
+
+// ---- Near exhaustion.
+
+// Once a search has met with a crowd, it costs the same at 999 ports in a thousand as at half: the
+// table is asked for the ports that are free.
+TEST(NatSetup, NearExhaustionPortsThatAreTakenAreNotAskedForAgain) {
+    constexpr std::uint32_t kPorts = 2000;
+    constexpr std::uint32_t kFree = 2;
+    NatBox box{{snat(target("203.0.113.5", {5000, 5000 + kPorts - 1}))}, kPorts - kFree};
+    auto open = [&, n = 0U]() mutable {
+        return box.send(PacketBuilder{}.ipv4(host(++n), kRemote).tcp(4000, 80), kLan).drop();
+    };
+    for (unsigned n = 0; n < 3 * kPorts; ++n) ASSERT_EQ(open(), ct::Drop::None) << n;
+
+    const std::uint64_t found_before = box.table().counters().found;
+    for (unsigned n = 0; n < 1000; ++n)
+        ASSERT_EQ(open(), ct::Drop::None) << "of " << kFree << " free";
+
+    EXPECT_LT(box.table().counters().found - found_before, 3000U) << "probes that failed";
+    EXPECT_EQ(box.table().check_invariants(), "");
+}
+
+// A crowd is not wrong for longer than it takes to ask: here its ports are also held by connections
+// that other rules, or none, have made.
+TEST(NatSetup, ACrowdLosesNoPort) {
+    constexpr std::uint32_t kPorts = 64;
+    Rule rule = snat(target("203.0.113.5", {5000, 5000 + kPorts - 1}));
+    rule.match.src = test::prefix("10.0.0.0/8");
+    NatBox box{{rule}, 4096};
+    // Half of the ports are used by somebody to whom Sluice gave nothing: the remote endpoint calls
+    // the external address itself, and that is forwarded as it is.
+    for (std::uint16_t n = 0; n < kPorts; n += 2)
+        ASSERT_EQ(
+            box.send(udp(kRemote, 53, "203.0.113.5", static_cast<std::uint16_t>(5000 + n)), kLan)
+                .drop(),
+            ct::Drop::None);
+    const std::uint32_t before = box.table().count();
+    for (unsigned round = 0; round < 20; ++round) {
+        unsigned opened = 0;
+        for (unsigned n = 0; n < kPorts; ++n)
+            opened += static_cast<unsigned>(
+                box.send(udp(host(100 * round + n), 4000), kLan).drop() == ct::Drop::None);
+        EXPECT_EQ(opened, kPorts - before) << "in round " << round;
+        for (std::uint32_t i = 0; i < box.table().indices(); ++i) {
+            ct::Snapshot s;
+            if (box.table().snapshot(i, box.now, s) && s.original.src != addr(kRemote))
+                (void)box.table().erase(s.handle, box.now);
+        }
+        box.now += ct::kNanosPerSecond;
+    }
 }
 
 // ---- Another worker was faster.

@@ -2,12 +2,15 @@
 //
 // Workers that choose mappings at the same time. Meant for ThreadSanitizer as much as for what it
 // asserts: invariant I4, no two mappings share (external address, port, protocol, remote).
+#include "nat/invariants.hpp"
 #include "tests/nat/nat_box.hpp"
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -116,6 +119,138 @@ TEST(NatThreads, HintsAreSharedWithoutHarm) {
     EXPECT_EQ(opened, kWorkers * 1000);
     EXPECT_EQ(table.count(), kWorkers * 1000);
     EXPECT_EQ(table.check_invariants(), "");
+}
+
+/// Takes a packet through the stages. Returns what its connection's reply tuple is, or nothing.
+std::optional<ct::Tuple> send(ct::WorkerId w, ct::Conntrack& table, nat::Setup& setup,
+                              const PacketBuilder& builder, ct::PortId in, ct::PortId out,
+                              ct::Nanos now) {
+    test::OwnedPacket o = test::receive(builder, in);
+    ct::Packet& p = o.packet;
+    EXPECT_EQ(ct::parse(p, {}), ct::Drop::None);
+    table.lookup(w, {&p, 1}, now);
+    table.update(w, {&p, 1}, now);
+    if (!p.conn.valid() && table.open(w, p, now) == ct::Conntrack::Opening::Opened) {
+        p.drop = setup.destination(w, p, now);
+        p.out_port = out;
+        if (p.alive()) p.drop = setup.source(w, p, now);
+        const bool linked =
+            p.alive() && table.confirm(w, p, now) != ct::Conntrack::Confirmation::ReplyTaken;
+        if (!linked) table.abandon(w, p, now);
+    }
+    if (!p.alive() || !p.conn.valid()) return std::nullopt;
+    return p.reply;
+}
+
+/// Runs `first` and `second` at the same moment, as workers 0 and 1.
+template <class First, class Second>
+void at_once(First&& first, Second&& second) {
+    std::atomic<unsigned> ready{0};
+    const auto meet = [&ready] {
+        ++ready;
+        while (ready < 2) std::this_thread::yield();
+    };
+    std::jthread other{[&] {
+        meet();
+        second();
+    }};
+    meet();
+    first();
+}
+
+struct Independent {
+    Independent()
+        : rules{{rule()}, 2},
+          table{settings(), 2, 1},
+          setup{rules, table, test::port_addresses(), 1} {}
+
+    static nat::Rule rule() {
+        nat::Rule r = test::snat(test::target("203.0.113.5"));
+        r.behaviour.mapping = nat::Mapping::EndpointIndependent;
+        r.behaviour.filtering = nat::Filtering::EndpointIndependent;
+        return r;
+    }
+    static ct::Settings settings() {
+        ct::Settings s;
+        s.max = 8192;
+        s.embryonic_percent = 100;
+        return s;
+    }
+
+    nat::RuleSet rules;
+    ct::Conntrack table;
+    nat::Setup setup;
+    ct::Nanos now = 1'000 * ct::kNanosPerSecond;
+};
+
+PacketBuilder udp(const std::string& src, std::uint16_t sport, const std::string& dst,
+                  std::uint16_t dport) {
+    return PacketBuilder{}.ipv4(src, dst).udp(sport, dport).payload("x");
+}
+
+constexpr std::uint16_t kRounds = 500;
+
+TEST(NatThreads, TwoFirstPacketsOfOneFlowGetOneConnectionAndOneMapping) {
+    Independent box;
+    for (std::uint16_t n = 1; n <= kRounds; ++n) {
+        const auto packet = [&](ct::WorkerId w) {
+            return send(w, box.table, box.setup, udp("10.0.0.1", n, "198.51.100.7", 53), test::kLan,
+                        test::kWan, box.now);
+        };
+        std::array<std::optional<ct::Tuple>, 2> got;
+        at_once([&] { got[0] = packet(0); }, [&] { got[1] = packet(1); });
+        ASSERT_TRUE(got[0] && got[1]);
+        EXPECT_EQ(*got[0], *got[1]);
+    }
+    EXPECT_EQ(box.table.count(), kRounds);
+    EXPECT_EQ(box.table.check_invariants(), "");
+    EXPECT_EQ(nat::check_mappings(box.table, box.setup, box.now), "");
+}
+
+// Two destinations, so two connections: but the source is one.
+TEST(NatThreads, TwoFirstPacketsOfOneSourceGetOneMapping) {
+    Independent box;
+    for (std::uint16_t n = 1; n <= kRounds; ++n) {
+        std::array<std::optional<ct::Tuple>, 2> got;
+        const auto packet = [&](ct::WorkerId w, const char* dst) {
+            got[w] = send(w, box.table, box.setup, udp("10.0.0.1", n, dst, 53), test::kLan,
+                          test::kWan, box.now);
+        };
+        at_once([&] { packet(0, "198.51.100.7"); }, [&] { packet(1, "198.51.100.8"); });
+        ASSERT_TRUE(got[0] && got[1]);
+        EXPECT_EQ(got[0]->dst, got[1]->dst);
+        EXPECT_EQ(got[0]->dport, got[1]->dport);
+    }
+    EXPECT_EQ(box.setup.mappings()->count(), kRounds);
+    EXPECT_EQ(nat::check_mappings(box.table, box.setup, box.now), "");
+}
+
+// A flow that is opened from both sides at once: the answer to the one is the other.
+TEST(NatThreads, BothDirectionsOfAFlowOnTwoWorkersAreOneConnection) {
+    Independent box;
+    for (std::uint16_t n = 1; n <= kRounds; ++n) {
+        const auto mapped = send(0, box.table, box.setup, udp("10.0.0.1", n, "198.51.100.9", 1),
+                                 test::kLan, test::kWan, box.now);
+        ASSERT_TRUE(mapped);
+        const std::uint16_t external = mapped->dport.host();
+        std::array<bool, 2> passed{};
+        at_once(
+            [&] {
+                passed[0] = send(0, box.table, box.setup, udp("10.0.0.1", n, "198.51.100.7", 53),
+                                 test::kLan, test::kWan, box.now)
+                                .has_value();
+            },
+            [&] {
+                passed[1] =
+                    send(1, box.table, box.setup, udp("198.51.100.7", 53, "203.0.113.5", external),
+                         test::kWan, test::kLan, box.now)
+                        .has_value();
+            });
+        EXPECT_TRUE(passed[0] && passed[1]);
+    }
+    EXPECT_EQ(box.table.count(), 2 * kRounds);
+    EXPECT_EQ(box.table.check_invariants(), "");
+    EXPECT_EQ(nat::check_mappings(box.table, box.setup, box.now), "");
 }
 
 }  // namespace

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "nat/usage.hpp"
+
+#include "tests/nat/nat_box.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace {
+
+using test::addr;
+using test::kLan;
+using test::NatBox;
+using test::PacketBuilder;
+
+// RFC 6888 REQ-10: what an operator asks first.
+TEST(NatUsage, TellsTheFullestAddressesAndTheGreatestUsers) {
+    NatBox box{{test::snat(test::target("203.0.113.5"))}};
+    const auto send = [&](const std::string& src, std::uint16_t port, const char* dst) {
+        (void)box.send(PacketBuilder{}.ipv4(src, dst).udp(port, 53).payload("x"), kLan);
+    };
+    for (std::uint16_t n = 0; n < 5; ++n)
+        send("10.0.0.1", static_cast<std::uint16_t>(2000 + n), "198.51.100.7");
+    send("10.0.0.1", 2000, "198.51.100.8");
+    send("10.0.0.2", 3000, "198.51.100.7");
+    (void)box.send(PacketBuilder{}.ipv4("10.0.0.3", "198.51.100.7").echo(77), kLan);
+    (void)box.send(PacketBuilder{}.ipv4("198.51.100.7", "203.0.113.1").udp(9, 9).payload("x"),
+                   test::kWan);
+
+    const nat::Usage usage = nat::usage_of(box.table(), box.now, 2);
+
+    EXPECT_EQ(usage.connections, 8U);
+    ASSERT_EQ(usage.addresses.size(), 2U);
+    EXPECT_EQ(usage.addresses[0].addr, addr("203.0.113.5"));
+    EXPECT_EQ(usage.addresses[0].proto, ct::ipproto::kUdp);
+    EXPECT_EQ(usage.addresses[0].ports, 6U);
+    EXPECT_EQ(usage.addresses[0].connections, 7U);
+    EXPECT_EQ(usage.addresses[1].proto, ct::ipproto::kIcmp);
+    EXPECT_EQ(usage.addresses[1].ports, 1U);
+    ASSERT_EQ(usage.sources.size(), 2U) << "no more than asked for";
+    EXPECT_EQ(usage.sources[0].addr, addr("10.0.0.1"));
+    EXPECT_EQ(usage.sources[0].ports, 5U);
+    EXPECT_EQ(usage.sources[0].connections, 6U);
+}
+
+TEST(NatUsage, OfATableWithoutTranslationIsEmpty) {
+    NatBox box{{}};
+    (void)box.send(PacketBuilder{}.ipv4("10.0.0.1", "198.51.100.7").udp(1, 2).payload("x"), kLan);
+
+    const nat::Usage usage = nat::usage_of(box.table(), box.now, 10);
+
+    EXPECT_EQ(usage.connections, 0U);
+    EXPECT_TRUE(usage.addresses.empty());
+    EXPECT_TRUE(usage.sources.empty());
+}
+
+}  // namespace
