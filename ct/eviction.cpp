@@ -257,8 +257,8 @@ bool Conntrack::Impl::evict_as_linux(WorkerId w, std::uint64_t h, Newcomer& who,
     for (unsigned k = 0; k < kLinuxRange; ++k) {
         const std::uint64_t virtual_bucket = ((h >> (64 - bits)) + k) & mask;
         const bool finer = bits >= physical;  // several virtual buckets in a physical one
-        const unsigned finer_by = finer ? bits - physical : 0;
-        const unsigned coarser_by = finer ? 0 : physical - bits;
+        const unsigned finer_by = bits - std::min(bits, physical);
+        const unsigned coarser_by = physical - std::min(bits, physical);
         const std::uint64_t first = virtual_bucket >> finer_by << coarser_by;
         const std::uint64_t count = std::uint64_t{1} << coarser_by;
         bool any = false;

@@ -48,8 +48,8 @@ namespace {
 
 using namespace flag;
 
-constexpr std::uint8_t kMaxScale = 14;      ///< RFC 7323 2.3
-constexpr std::uint32_t kCutFloor_s = 120;  ///< shorter deadlines are not cut (2.2)
+constexpr std::uint8_t kMaxScale = 14;           ///< RFC 7323 2.3
+constexpr std::uint32_t kCutFloorSeconds = 120;  ///< shorter deadlines are not cut (2.2)
 
 /// The segment under judgement and whom it concerns.
 struct Track {
@@ -350,7 +350,7 @@ Verdict outside(const Track& t, const View& view, const Settings& s, const Notin
     };
     if (!view.assured || !ends(static_cast<std::uint8_t>(t.segment))) return v;
     if (ends(t.last.segment) && t.last.dir != index_of(t.p.dir)) {
-        v.cut = view.remaining_s >= kCutFloor_s;
+        v.cut = view.remaining_s >= kCutFloorSeconds;
         v.timeout_s = s.timeouts.tcp_unacknowledged;
         notes.say(v, TimeoutName::TcpUnacknowledged);
         return v;

@@ -82,45 +82,45 @@ struct Transition {
 inline constexpr auto kTransitions = [] {
     using enum TcpState;
     using enum Sender;
-    constexpr auto Syn = Segment::Syn, SynAck = Segment::SynAck, Fin = Segment::Fin,
-                   Ack = Segment::Ack, Rst = Segment::Rst;
+    constexpr auto kSyn = Segment::Syn, kSynAck = Segment::SynAck, kFin = Segment::Fin,
+                   kAck = Segment::Ack, kRst = Segment::Rst;
     return std::array{
         // The three-way handshake, RFC 9293 3.5 figure 6.
-        Transition{in(None),                            Original, Syn,    SynSent},
-        Transition{in(SynSent),                         Original, Syn,    SynSent},      // retransmission
-        Transition{in(SynSent),                         Reply,    SynAck, SynRecv},
-        Transition{in(SynRecv),                         Original, Ack,    Established},
-        Transition{in(SynRecv),                         Reply,    Ack,    SynRecv},      // overtakes the client's
+        Transition{in(None),                            Original, kSyn,    SynSent},
+        Transition{in(SynSent),                         Original, kSyn,    SynSent},      // retransmission
+        Transition{in(SynSent),                         Reply,    kSynAck, SynRecv},
+        Transition{in(SynRecv),                         Original, kAck,    Established},
+        Transition{in(SynRecv),                         Reply,    kAck,    SynRecv},      // overtakes the client's
         // Simultaneous open, figure 7. The ACK that ends it may also be the reply's (tcp.cpp).
-        Transition{in(SynSent),                         Reply,    Syn,    SynSent2},
-        Transition{in(SynSent2),                        Original, Syn,    SynSent2},
-        Transition{in(SynSent2),                        Reply,    Syn,    SynSent2},
-        Transition{in(SynSent2),                        Either,   SynAck, SynRecv},
-        Transition{in(SynRecv),                         Original, SynAck, SynRecv},
+        Transition{in(SynSent),                         Reply,    kSyn,    SynSent2},
+        Transition{in(SynSent2),                        Original, kSyn,    SynSent2},
+        Transition{in(SynSent2),                        Reply,    kSyn,    SynSent2},
+        Transition{in(SynSent2),                        Either,   kSynAck, SynRecv},
+        Transition{in(SynRecv),                         Original, kSynAck, SynRecv},
         // Data, and a connection that was there before the tracker (if tcp_loose).
-        Transition{in(Established),                     Either,   Ack,    Established},
-        Transition{in(None),                            Original, Ack,    Established},
+        Transition{in(Established),                     Either,   kAck,    Established},
+        Transition{in(None),                            Original, kAck,    Established},
         // Closing, RFC 9293 3.6. Which side began is not in the state: it goes by what was seen.
-        Transition{in(SynRecv, Established),            Either,   Fin,    FinWait},
-        Transition{in(FinWait, CloseWait),              Either,   Ack,    CloseWait},
-        Transition{in(FinWait, CloseWait, LastAck),     Either,   Fin,    LastAck},
-        Transition{in(LastAck),                         Either,   Ack,    TimeWait},
-        Transition{in(TimeWait),                        Either,   Fin,    TimeWait},     // retransmission
-        Transition{in(TimeWait),                        Either,   Ack,    TimeWait},
-        Transition{in(Close),                           Either,   Fin,    Close},
-        Transition{in(Close),                           Either,   Ack,    Close},
+        Transition{in(SynRecv, Established),            Either,   kFin,    FinWait},
+        Transition{in(FinWait, CloseWait),              Either,   kAck,    CloseWait},
+        Transition{in(FinWait, CloseWait, LastAck),     Either,   kFin,    LastAck},
+        Transition{in(LastAck),                         Either,   kAck,    TimeWait},
+        Transition{in(TimeWait),                        Either,   kFin,    TimeWait},     // retransmission
+        Transition{in(TimeWait),                        Either,   kAck,    TimeWait},
+        Transition{in(Close),                           Either,   kFin,    Close},
+        Transition{in(Close),                           Either,   kAck,    Close},
         // A reset ends everything, once tcp.cpp has found it credible.
         Transition{in(SynSent, SynRecv, Established, FinWait, CloseWait, LastAck, TimeWait, Close, SynSent2),
-                                                        Either,   Rst,    Close},
+                                                        Either,   kRst,    Close},
         // A tuple that is used again, RFC 9293 3.6.1 (tcp.cpp has the conditions).
-        Transition{in(TimeWait, Close),                 Original, Syn,    SynSent},
-        Transition{in(TimeWait),                        Reply,    Syn,    SynSent},
+        Transition{in(TimeWait, Close),                 Original, kSyn,    SynSent},
+        Transition{in(TimeWait),                        Reply,    kSyn,    SynSent},
         // Passes, because an endpoint may know better than the tracker which connection this is.
         Transition{in(SynRecv, Established, FinWait, CloseWait, LastAck),
-                                                        Original, Syn,    kTcpIgnore},
+                                                        Original, kSyn,    kTcpIgnore},
         Transition{in(SynRecv, Established, FinWait, CloseWait, LastAck, TimeWait, Close),
-                                                        Reply,    SynAck, kTcpIgnore},
-        Transition{in(SynSent, SynSent2),               Reply,    Ack,    kTcpIgnore},   // half-open peer, 3.5.1
+                                                        Reply,    kSynAck, kTcpIgnore},
+        Transition{in(SynSent, SynSent2),               Reply,    kAck,    kTcpIgnore},   // half-open peer, 3.5.1
     };
 }();
 // clang-format on
