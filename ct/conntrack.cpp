@@ -17,10 +17,6 @@ namespace {
 /// often a clash is looked at again, before a newcomer is refused.
 constexpr int kConfirmTries = 8;
 
-std::uint8_t age_of(Ticks t) noexcept {
-    return static_cast<std::uint8_t>(t / (kTicksPerSecond / 4));
-}
-
 /// The tuple under which the connection of an ICMP error is known: the answer to the packet inside.
 Tuple sought_by_error(const Packet& p) noexcept {
     Tuple t = reply_of(p.inner);
@@ -297,6 +293,49 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
     return true;
 }
 
+/// What the trackers are told of an entry. `side` is null unless the caller holds its lock.
+[[gnu::always_inline]] inline proto::View Conntrack::Impl::view_of(const HotLine& hot, Meta m,
+                                                                   Ticks ticks,
+                                                                   SideLines* side) noexcept {
+    const std::int32_t left = ticks_between(ticks, m.deadline());
+    return {.state = m.state(),
+            .had_reply = m.seen_reply(),
+            .assured = m.assured(),
+            .nat_clash = m.nat_clash(),
+            .remaining_s = left > 0 ? static_cast<std::uint32_t>(left) / kTicksPerSecond : 0,
+            .age = Nanos{ticks - hot.born.load(std::memory_order_acquire)} * kNanosPerTick,
+            .side = side};
+}
+
+/// What becomes of a linked entry's word `x` when a tracker has said `v` about packet `p`, and
+/// `deadline` is when that would let it expire, unless it stays `still`.
+[[gnu::always_inline]] inline Meta after_packet(Meta x, const Packet& p, const proto::Verdict& v,
+                                                Ticks deadline, bool still) noexcept {
+    const bool accepted = v.outcome == proto::Outcome::Accept;
+    const bool killed = v.outcome == proto::Outcome::Kill;
+    Meta next = x;
+    if (p.dir == Dir::Reply && !killed && v.outcome != proto::Outcome::Invalid)
+        next.set_seen_reply();
+    if (killed || accepted || v.state_changed) next.set_state(v.state);
+    if (v.assured && (accepted || v.state_changed)) next.set_assured();
+    if (accepted) {
+        const bool worth = worth_storing(x, deadline) || v.state != x.state();
+        if (v.refresh && !still && !x.fixed_timeout() && worth) next.set_deadline(deadline);
+    } else if (v.cut && ticks_between(deadline, x.deadline()) > 0) {
+        next.set_deadline(deadline);
+    }
+    return next;
+}
+
+/// The packet belongs to no connection, whatever its tuple says; `state` is that of the connection
+/// which it claims.
+void Conntrack::Impl::disown(Worker& me, Packet& p, std::uint8_t state) const noexcept {
+    me.counters.invalid.add();
+    note_invalid(me, p, state);
+    p.state = CtState::Invalid;
+    p.conn = {};
+}
+
 void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     Worker& me = *workers[w];
     const Ticks ticks = to_ticks(now);
@@ -318,35 +357,22 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     const auto leave = [&] {
         if (has_side) unlock_side(h.index);
     };
-    if (!is_life(m)) [[unlikely]] {
+    const auto lost = [&] {  // ended by another thread: the packet must open anew
         leave();
         p.conn = {};
-        return;
-    }
+    };
+    if (!is_life(m)) [[unlikely]]
+        return lost();
 
+    proto::View view = view_of(hot, m, ticks, has_side ? &side : nullptr);
     const bool adjusted = p.tuple.proto == ipproto::kTcp && side.window[0].adjust != 0;
-    const std::int32_t left = ticks_between(ticks, m.deadline());
-    const proto::View view{
-        .state = m.state(),
-        .had_reply = m.seen_reply(),
-        .assured = m.assured(),
-        .nat_clash = m.nat_clash(),
-        .remaining_s = left > 0 ? static_cast<std::uint32_t>(left) / kTicksPerSecond : 0,
-        .age = Nanos{ticks - hot.born.load(std::memory_order_acquire)} * kNanosPerTick,
-        .side = has_side ? &side : nullptr,
-        .adjust = adjusted ? &adjustments.at(side.window[0].adjust) : nullptr};
+    if (adjusted) view.adjust = &adjustments.at(side.window[0].adjust);
     const proto::Verdict v = proto::update(p, view, settings_of(fixed_bits, side));
     const bool invalid = v.outcome == proto::Outcome::Invalid;
-    const auto disown = [&] {
-        me.counters.invalid.add();
-        note_invalid(me, p, m.state());
-        p.state = CtState::Invalid;
-        p.conn = {};
-    };
     if (invalid && !v.state_changed) {
         leave();
         if (v.cut) cut_deadline(h, ticks + v.timeout_s * kTicksPerSecond);
-        disown();
+        disown(me, p, m.state());
         return;
     }
     if (v.outcome == proto::Outcome::Reopen) {
@@ -355,69 +381,47 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         p.conn = {};
         return;
     }
-    const bool accepted = v.outcome == proto::Outcome::Accept;
     const bool killed = v.outcome == proto::Outcome::Kill;
     // A change of state has its own time-out whoever causes it.
     const bool still =
         (fixed_bits & fixed::kVariant) != 0 && stays_still(side, p.dir) && !v.state_changed;
     // As in Linux, a packet that does not refresh the time-out is not counted either.
     const bool refreshes = v.refresh || p.fragment == Fragment::Later;
-    if (counts && ((accepted && refreshes) || killed)) account(side, p);
+    if (counts && ((v.outcome == proto::Outcome::Accept && refreshes) || killed)) account(side, p);
 
     const Ticks deadline =
         ticks + (v.cut ? v.timeout_s * kTicksPerSecond : lifetime(me, v.timeout_s));
-    const auto after_packet = [&](Meta x) {
-        Meta next = x;
-        if (p.dir == Dir::Reply && !killed && !invalid) next.set_seen_reply();
-        if (killed || accepted || v.state_changed) next.set_state(v.state);
-        if (v.assured && (accepted || v.state_changed)) next.set_assured();
-        if (accepted) {
-            const bool worth = worth_storing(x, deadline) || v.state != x.state();
-            if (v.refresh && !still && !x.fixed_timeout() && worth) next.set_deadline(deadline);
-        } else if (v.cut && ticks_between(deadline, x.deadline()) > 0) {
-            next.set_deadline(deadline);
-        }
-        return next;
-    };
-    const bool was_replied = m.seen_reply();
-    const bool was_assured = m.assured();
-    Meta next = after_packet(m);
+    Meta next = after_packet(m, p, v, deadline, still);
     while (next != m) {
         std::uint64_t word = m.word();
         if (hot.meta.compare_exchange_weak(word, next.word(), std::memory_order_acq_rel,
                                            std::memory_order_acquire))
             break;
         m = Meta{word};
-        if (!is_life(m)) {  // ended by another thread: the packet must open anew
-            leave();
-            p.conn = {};
-            return;
-        }
-        next = after_packet(m);
+        if (!is_life(m)) return lost();
+        next = after_packet(m, p, v, deadline, still);
     }
     leave();
 
     // What a packet is called depends on what was known before it, as in Linux.
-    p.state = p.dir == Dir::Reply || was_replied    ? CtState::Established
+    p.state = p.dir == Dir::Reply || m.seen_reply() ? CtState::Established
               : (p.status & status::kExpected) != 0 ? CtState::Related
                                                     : CtState::New;
     p.status = status_of(next, fixed_bits);
     if (adjusted) p.status |= status::kSeqAdjust;
-
     if (next.state() != m.state() && !killed) note_closing(me, h, m, next, ticks);
-    const bool promoted = next.assured() && !was_assured;
+    const bool promoted = next.assured() && !m.assured();
     if (promoted) {
         promote(h, fixed_bits);
-        me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
-                           std::memory_order_relaxed);
+        count_out(me);
     }
-    const int causes = (next.seen_reply() && !was_replied ? cause::kReply : 0) |
+    const int causes = (next.seen_reply() && !m.seen_reply() ? cause::kReply : 0) |
                        (promoted ? cause::kAssured : 0) |
                        (!killed && v.state_changed ? cause::kProtoinfo : 0);
     if (causes != 0 && listening())
         emit(w, EventType::Update, static_cast<std::uint16_t>(causes), h.index, now);
     if (killed) end(w, h, End::Deleted, true, now);
-    if (invalid) disown();
+    if (invalid) disown(me, p, m.state());
 }
 
 void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcept {
@@ -607,12 +611,6 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
     h.lease.store(p.lease, std::memory_order_release);
 }
 
-/// What a worker does once an entry of its making is linked.
-[[gnu::always_inline]] inline void Conntrack::Impl::count_in(Worker& me) noexcept {
-    me.counters.opened.add();
-    me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-}
-
 /// count_in() of one that may be evicted.
 [[gnu::always_inline]] inline void Conntrack::Impl::enlist(Worker& me, const Packet& p,
                                                            const Places& at, Ticks ticks) noexcept {
@@ -698,7 +696,7 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
                 end(w, attempt.holder, End::Expired, true, now);
                 break;
             case Attempt::Outcome::Lost:
-                if (join(w, p, now)) return Confirmation::Joined;
+                if (const auto done = resolve_clash(w, p, at, attempt.holder, now)) return *done;
                 break;  // gone again
             case Attempt::Outcome::Full:
                 me.counters.chaintoolong.add();
@@ -747,23 +745,6 @@ Attempt Conntrack::Impl::try_link(Packet& p, const Places& at, bool mirror, Tick
               "I3: both tuples of a linked entry are its own");
     }
     return leave({Linked, p.conn});
-}
-
-/// Gives p's own entry up for the one that was first with its tuple. False, with nothing changed,
-/// if that one has gone again.
-bool Conntrack::Impl::join(WorkerId w, Packet& p, Nanos now) noexcept {
-    Worker& me = *workers[w];
-    Packet other = p;
-    other.conn = {};
-    other.opened = false;
-    other.lease = 0;
-    if (!lookup_one(me, other, to_ticks(now))) return false;
-    update_one(w, other, now);
-    if (!other.conn.valid()) return false;
-    abandon(w, p, now);
-    p = other;
-    me.counters.clash_resolve.add();
-    return true;
 }
 
 void Conntrack::abandon(WorkerId w, Packet& p, Nanos now) noexcept {

@@ -196,9 +196,10 @@ public:
         ReplyTaken,  ///< another entry holds p.reply; still unconfirmed: choose another mapping
         Refused,     ///< no room, or its source has had its share: p.drop is set, the entry is gone
     };
-    /// Publishes p's unconfirmed entry under p.original and p.reply, both or neither. Sets the
-    /// SRC_NAT and DST_NAT status where the reply is not the mirror image. The time-out runs from
-    /// here. `p.mark` and `p.out_port` are stored with it.
+    /// Publishes p's unconfirmed entry under p.original and p.reply, both or neither, unless
+    /// another worker was faster and chose another mapping (ct/clash.cpp). Sets the SRC_NAT and
+    /// DST_NAT status where the reply is not the mirror image. The time-out runs from here.
+    /// `p.mark` and `p.out_port` are stored with it.
     [[nodiscard]] Confirmation confirm(WorkerId w, Packet& p, Nanos now) noexcept;
 
     /// Applies p.track, which has changed, to p's unconfirmed entry: its time-out is that of the

@@ -3,6 +3,7 @@
 // The inside of Conntrack, shared by the files that implement it:
 //
 //   conntrack.cpp  the packet path: lookup, update, open, confirm
+//   clash.cpp      two entries for one flow
 //   overflow.cpp   where room comes from: allocation, expiry, policy
 //   eviction.cpp   who has to go for a newcomer
 //   admission.cpp  who gets room: how full the table is, reservations, limits on sources
@@ -27,6 +28,11 @@
 #include <vector>
 
 namespace ct {
+
+/// What the index keeps of an entry's age: a quarter of a second, modulo 256.
+[[nodiscard]] constexpr std::uint8_t age_of(Ticks t) noexcept {
+    return static_cast<std::uint8_t>(t / (kTicksPerSecond / 4));
+}
 
 /// A count with one writer.
 class Counter {
@@ -230,6 +236,9 @@ struct Conntrack::Impl {
     }
     bool update_data(const Worker& me, Packet& p, Ticks ticks) noexcept;
     void update_one(WorkerId w, Packet& p, Nanos now) noexcept;
+    [[nodiscard]] static proto::View view_of(const HotLine& hot, Meta m, Ticks ticks,
+                                             SideLines* side) noexcept;
+    void disown(Worker& me, Packet& p, std::uint8_t state) const noexcept;
     /// Brings a deadline later than `limit` down to it.
     void cut_deadline(ConnHandle h, Ticks limit) noexcept;
     void promote(ConnHandle h, std::uint8_t fixed_bits) noexcept;
@@ -242,7 +251,6 @@ struct Conntrack::Impl {
     bool link_absent(Worker& me, Packet& p, Ticks ticks) noexcept;
     [[nodiscard]] Confirmation link(WorkerId w, Packet& p, Nanos now) noexcept;
     [[nodiscard]] Attempt try_link(Packet& p, const Places& at, bool mirror, Ticks ticks) noexcept;
-    bool join(WorkerId w, Packet& p, Nanos now) noexcept;
     void abandon(WorkerId w, Packet& p, Nanos now) noexcept;
     /// True if whoever gave `lease` wants to be told of its end.
     [[nodiscard]] bool wants_back(std::uint8_t lease) const noexcept {
@@ -256,7 +264,17 @@ struct Conntrack::Impl {
         return {index.bucket_of(original), index.bucket_of(reply), index.tag_of(original),
                 index.tag_of(reply)};
     }
-    void count_in(Worker& me) noexcept;
+    /// What a worker does once an entry of its making is linked.
+    static void count_in(Worker& me) noexcept {
+        me.counters.opened.add();
+        me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) + 1,
+                           std::memory_order_relaxed);
+    }
+    /// And once one of them is embryonic no more.
+    static void count_out(Worker& me) noexcept {
+        me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
+                           std::memory_order_relaxed);
+    }
     void enlist(Worker& me, const Packet& p, const Places& at, Ticks ticks) noexcept;
     /// How long an entry lives that is refreshed now, in ticks; adaptive time-outs included.
     [[nodiscard]] Ticks lifetime(const Worker& me, std::uint32_t timeout_s) const noexcept {
@@ -280,6 +298,15 @@ struct Conntrack::Impl {
     void take_side(std::uint32_t index) const noexcept;
     [[nodiscard]] bool lock_side(ConnHandle h, std::uint8_t at = life::kLinked) const noexcept;
     void unlock_side(std::uint32_t index) const noexcept;
+
+    // ---- clash.cpp
+    /// What becomes of p, whose own entry finds its original tuple with `winner`; none: that one
+    /// has gone, or something was in the way, and it is worth another attempt.
+    std::optional<Confirmation> resolve_clash(WorkerId w, Packet& p, const Places& at,
+                                              ConnHandle winner, Nanos now) noexcept;
+    std::optional<Confirmation> link_reply(WorkerId w, Packet& p, const Places& at,
+                                           Nanos now) noexcept;
+    bool join(WorkerId w, Packet& p, Nanos now) noexcept;
 
     // ---- overflow.cpp
     /// An entry for p's connection to fill, or Pool::kNone: p.drop says why there is none.

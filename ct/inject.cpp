@@ -198,8 +198,7 @@ Changed Conntrack::change(ConnHandle h, const Change& c, Nanos now, std::uint32_
                                              std::memory_order_acquire));
     if (next.assured() && !was_assured) {
         d.promote(h, fixed_bits);
-        me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
-                           std::memory_order_relaxed);
+        Impl::count_out(me);
     }
     if (c.mark_mask != 0) {
         std::uint32_t mark = hot.mark.load(std::memory_order_acquire);

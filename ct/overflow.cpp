@@ -50,8 +50,9 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
         if constexpr (kChecks >= 1) check(was_there, "I2: a linked entry is in its buckets");
     };
     // One bucket after the other: a lookup that still finds the entry sees that it is dying.
-    unlink(hot.original_bucket.load(std::memory_order_acquire),
-           hot.original_tag.load(std::memory_order_acquire));
+    if (!m.nat_clash())
+        unlink(hot.original_bucket.load(std::memory_order_acquire),
+               hot.original_tag.load(std::memory_order_acquire));
     if ((hot.fixed.load(std::memory_order_acquire) & fixed::kMirror) == 0)
         unlink(hot.reply_bucket.load(std::memory_order_acquire),
                hot.reply_tag.load(std::memory_order_acquire));
@@ -65,9 +66,7 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
               "I5: an assured entry is not evicted, unless it is closing and the policy says so");
     }
     if (listening()) emit(w, EventType::Destroy, cause::kDestroy, h.index, now);
-    if (!m.assured())
-        me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) - 1,
-                           std::memory_order_relaxed);
+    if (!m.assured()) count_out(me);
     switch (why) {
         case End::Expired:
             me.counters.expired.add();

@@ -91,7 +91,8 @@ public:
     [[nodiscard]] constexpr bool fixed_timeout() const noexcept {
         return (word_ & kFixedTimeout) != 0;
     }
-    /// Never becomes assured (semantics.md 2.5).
+    /// Found under its reply tuple only, as another entry has its original one (ct/clash.cpp);
+    /// never becomes assured (semantics.md 2.5).
     [[nodiscard]] constexpr bool nat_clash() const noexcept { return (word_ & kNatClash) != 0; }
 
     constexpr void set_deadline(Ticks t) noexcept {
@@ -109,6 +110,7 @@ public:
     constexpr void set_seen_reply() noexcept { word_ |= kSeenReply; }
     constexpr void set_assured() noexcept { word_ |= kAssured; }
     constexpr void set_fixed_timeout() noexcept { word_ |= kFixedTimeout; }
+    constexpr void set_nat_clash() noexcept { word_ |= kNatClash; }
 
     /// True if both are of one life, and at the same point of it.
     [[nodiscard]] constexpr bool same_life(Meta o) const noexcept {

@@ -41,7 +41,7 @@ Verdict update_udplite(const View& view, const Timeouts& t) noexcept {
 
 Verdict update_gre(const View& view, const Timeouts& t) noexcept {
     Verdict v = accept(view, view.had_reply ? t.gre_stream : t.gre);
-    v.assured = view.assured || view.had_reply;
+    v.assured = view.assured || (view.had_reply && !view.nat_clash);
     return v;
 }
 

@@ -224,7 +224,7 @@ TEST(Stress, FirstPacketsOfOneFlowOnTwoThreadsMakeOneEntry) {
         for (std::uint32_t i = 0; i < kFlows; ++i) {
             // In step, so that the two are really at the same flow.
             at.fetch_add(1);
-            while (at.load() < 2 * i + 2) spin_pause();
+            while (at.load() < 2 * i + 2) std::this_thread::yield();
             Packet p = packet(tuple4(ipproto::kUdp, kClient + i / 60'000,
                                      static_cast<std::uint16_t>(i), kServer, 53));
             EXPECT_TRUE(track(ct, w, p, 1000 * kNanosPerSecond));
@@ -235,6 +235,44 @@ TEST(Stress, FirstPacketsOfOneFlowOnTwoThreadsMakeOneEntry) {
     run(0);
     other.join();
 
+    EXPECT_EQ(ct.count(), kFlows);
+    EXPECT_EQ(ct.check_invariants(), "");
+}
+
+// The same where NAT gives each thread a port of its own: every answer finds its way, and what lost
+// is gone after its second.
+TEST(Stress, FirstPacketsOfOneFlowOnTwoThreadsWithTwoMappingsBothGetTheirAnswers) {
+    Settings s;
+    s.max = 100'000;
+    Conntrack ct{s, 2, 1};
+    constexpr std::uint32_t kFlows = 20'000;
+    constexpr Nanos kNow = 1000 * kNanosPerSecond;
+    std::atomic<std::uint32_t> at{0};
+    const auto run = [&](WorkerId w) {
+        for (std::uint32_t i = 0; i < kFlows; ++i) {
+            at.fetch_add(1);
+            while (at.load() < 2 * i + 2) std::this_thread::yield();
+            Packet p =
+                packet(tuple4(ipproto::kUdp, kClient, static_cast<std::uint16_t>(i), kServer, 53));
+            ct.lookup(w, {&p, 1}, kNow);
+            ct.update(w, {&p, 1}, kNow);
+            if (p.conn.valid() || ct.open(w, p, kNow) == Conntrack::Opening::Found) continue;
+            p.reply.dst = v4(kExternal);
+            p.reply.dport = Be16::from_host(static_cast<std::uint16_t>(2 * i + w));
+            EXPECT_EQ(ct.confirm(w, p, kNow), Conntrack::Confirmation::Linked);
+            Packet answer = packet(p.reply);
+            EXPECT_TRUE(track(ct, w, answer, kNow));
+            EXPECT_EQ(answer.conn, p.conn);
+            EXPECT_EQ(answer.dir, Dir::Reply);
+        }
+    };
+    std::thread other{[&] { run(1); }};
+    run(0);
+    other.join();
+
+    EXPECT_EQ(ct.check_invariants(), "");
+    EXPECT_EQ(ct.count(), kFlows + ct.counters().clash_resolve);
+    static_cast<void>(ct.expire_among(0, 0, ct.indices(), kNow + kNanosPerSecond + kNanosPerTick));
     EXPECT_EQ(ct.count(), kFlows);
     EXPECT_EQ(ct.check_invariants(), "");
 }

@@ -80,7 +80,7 @@ FAULTS = [
     ("who has the side lock does not look whether the entry has ended", [
         (IMPL, "if (m.generation() == h.generation && m.life() == at) [[likely]]\n"
          "        return true;", "return true;"),
-        (CONNTRACK, "if (!is_life(m)) [[unlikely]] {", "if (!is_life(m) && !ON) [[unlikely]] {")]),
+        (CONNTRACK, "if (!is_life(m)) [[unlikely]]", "if (!is_life(m) && !ON) [[unlikely]]")]),
     ("who fills an entry does not wait for the side lock of its former life", [
         (CONNTRACK, "while (s.lock.load(std::memory_order_seq_cst) != 0) spin_pause();", ";")]),
     ("the deadline is refreshed by a store", [

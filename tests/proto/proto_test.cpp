@@ -174,6 +174,13 @@ TEST(Gre, ThePacketAfterTheFirstReplyMakesAStream) {
     EXPECT_EQ(left(next, 0.2), 180U);
 }
 
+TEST(Gre, ANatClashIsNeverAssured) {
+    Frame f{Box::out().gre(0x0800).build()};
+    const proto::View view{.had_reply = true, .nat_clash = true};
+
+    EXPECT_FALSE(proto::update(f.packet, view, Settings{}).assured);
+}
+
 TEST(Generic, LivesTenMinutesAndIsNeverAssured) {
     Box box;
     box.at(0, Box::out().l4(89, {1, 2, 3, 4}));
