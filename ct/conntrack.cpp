@@ -154,6 +154,17 @@ void Conntrack::lookup(WorkerId w, std::span<Packet> packets, Nanos now) noexcep
     impl_->lookup_burst(w, packets, now);
 }
 
+/// A packet whose transport header is not sound belongs to no connection; but if it claims to be of
+/// one that is translated, it must not leave as it is, so its status is noted.
+[[gnu::cold]] void Conntrack::Impl::judge_faulty(Worker& me, Packet& p, Ticks ticks) noexcept {
+    (is_icmp(p.tuple.proto) ? me.counters.error : me.counters.invalid).add();
+    note_invalid(me, p, 0);
+    Match m;
+    std::uint64_t restarts = 0;
+    if (find(p.tuple, hash(key, p.tuple), ticks, m, restarts)) p.status = m.status;
+    if (restarts != 0) me.counters.search_restart.add(restarts);
+}
+
 /// One loop in which three steps run at a distance: while a packet is hashed, the bucket of the one
 /// kAhead before it has come and tells the entry to load, and the entry of the one kAhead before
 /// that has come and can be examined. So each load has the time of some packets to arrive, and no
@@ -168,9 +179,11 @@ void Conntrack::Impl::lookup_burst(WorkerId w, std::span<Packet> packets, Nanos 
 
     for (Packet& p : packets) {
         if (p.never_tracked && p.state == CtState::None) p.state = CtState::Untracked;
-        if (!p.alive() || p.tuple.family == Family::None || p.state == CtState::Untracked ||
-            p.conn.valid())
+        if (!p.alive() || p.tuple.family == Family::None || p.conn.valid()) continue;
+        if (p.state != CtState::None) {
+            if (p.state == CtState::Invalid) judge_faulty(me, p, ticks);
             continue;
+        }
         wanted[n++] = &p;
     }
     for (std::uint32_t k = 0; k < n + 2 * kAhead; ++k) {

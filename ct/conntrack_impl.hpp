@@ -216,6 +216,7 @@ struct Conntrack::Impl {
     void seek_bucket(Packet& p) noexcept;
     std::uint32_t seek_entry(Packet& p) noexcept;
     void seek_connection(Worker& me, Packet& p, std::uint32_t candidate, Ticks ticks) noexcept;
+    void judge_faulty(Worker& me, Packet& p, Ticks ticks) noexcept;
     bool lookup_one(Worker& w, Packet& p, Ticks now) noexcept;
     bool lookup_as_reply(Worker& w, Packet& p, Ticks now) noexcept;
     void note_invalid(Worker& w, const Packet& p, std::uint8_t state) const noexcept;

@@ -307,7 +307,7 @@ std::size_t echo_reply(std::span<std::uint8_t> out, const ct::Packet& p, const c
 
 bool may_complain_about(const ct::Packet& p) noexcept {
     if (p.tuple.family == Family::None || p.fragment == ct::Fragment::Later) return false;
-    if (is_icmp_error_type(p)) return false;
+    if (is_icmp_error_type(p) || p.fault != ct::Drop::None) return false;
     const bool group_frame = (p.data[0] & 1U) != 0;
     const std::uint8_t src = p.tuple.src.bytes[0];
     const std::uint8_t dst = p.tuple.dst.bytes[0];

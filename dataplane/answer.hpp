@@ -78,7 +78,7 @@ enum class Complaint : std::uint8_t {
 };
 
 /// True if an error about p may be sent at all (RFC 1812 4.3.2.7, RFC 4443 2.4 (e)): p is no error
-/// itself, no later fragment, for one station, and from one.
+/// itself, no later fragment, not malformed, for one station, and from one.
 [[nodiscard]] bool may_complain_about(const ct::Packet& p) noexcept;
 
 /// The error `why` about p, from `self` to p's source. `mtu` is that of TooBig, in bytes.

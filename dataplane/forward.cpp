@@ -247,6 +247,8 @@ bool Forward::may_pass(Lane& lane, Packet& p, ct::Nanos now) noexcept {
 
 void Forward::reject(ct::WorkerId w, Packet& p, Drop reason, ct::Nanos now) noexcept {
     p.drop = reason;
+    // What is malformed may come from anybody.
+    if (p.fault != Drop::None) return;
     // RFC 5508 REQ-8 and RFC 6888 REQ-11 ask for ICMP, whatever the protocol.
     const bool wants_reset =
         p.tuple.proto == ct::ipproto::kTcp && !p.tell_sender && reason != Drop::NatPortReject;

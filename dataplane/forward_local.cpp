@@ -52,6 +52,10 @@ using ct::Packet;
 // ---- To Sluice itself.
 
 void Forward::take_in(Lane& lane, Packet& p, ct::Nanos now) noexcept {
+    if (p.fault != Drop::None) {  // nobody is told of what nobody can have sent
+        p.drop = p.fault;
+        return;
+    }
     const HopKind kind = routes_.hop(p.next_hop).kind;
     const Packet fresh = reread(p);
     p.drop = fresh.alive() ? answer_ip(lane, fresh, kind, now) : fresh.drop;

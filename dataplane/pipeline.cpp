@@ -196,7 +196,7 @@ void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
     }
     if (p.state == ct::CtState::Invalid &&
         rules_.invalid_policy(p.tuple.zone) == nat::InvalidPolicy::Drop) {
-        p.drop = Drop::CtInvalid;
+        p.drop = p.fault != Drop::None ? p.fault : Drop::CtInvalid;
         return;
     }
     forward_.route(w, p, destination_of(p), now);

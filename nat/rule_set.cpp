@@ -465,6 +465,8 @@ bool RuleSet::must_not_leave(const ct::Packet& p) const noexcept {
     if ((p.state != ct::CtState::Invalid && !p.no_room) || p.out_port == ct::kNoPort) return false;
     if ((p.status & ct::status::kNatMask) != 0) return true;
     if (!has_nat()) return false;
+    // Too short to have ports: nobody can tell what the rules would have done.
+    if (p.fault == ct::Drop::Truncated) return true;
 
     PacketView v = forward_view(p);
     v.state = ct::CtState::New;  // as the rules would have seen it

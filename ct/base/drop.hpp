@@ -22,6 +22,8 @@ enum class Drop : std::uint8_t {
     BadIpChecksum,
     BadIpAddress,
     BadExtension,
+    BadNeighbour,
+    // Wire too, but the packet is INVALID (Packet::fault), and dropped only if a policy says so.
     BadTcpHeader,
     BadTcpFlags,
     BadTcpChecksum,
@@ -34,6 +36,7 @@ enum class Drop : std::uint8_t {
     BadSctpHeader,
     BadSctpChecksum,
     BadGreHeader,
+    // Wire again.
     BadArp,
     MultiSegment,
     // Fragments: ct/wire/fragments.cpp
@@ -103,6 +106,7 @@ inline constexpr std::array kDrops{
     DropInfo{Drop::BadIpChecksum,        "bad_ip_checksum",       "the IPv4 header checksum is wrong"},
     DropInfo{Drop::BadIpAddress,         "bad_ip_address",        "a source or destination that no packet may carry (RFC 1122 3.2.1.3)"},
     DropInfo{Drop::BadExtension,         "bad_extension",         "an IPv6 extension header is malformed, misplaced or one too many"},
+    DropInfo{Drop::BadNeighbour,         "bad_neighbour",         "neighbour discovery from another link or in fragments (RFC 4861 7.1, RFC 6980 5)"},
     DropInfo{Drop::BadTcpHeader,         "bad_tcp_header",        "the TCP data offset is below 5 or past the packet"},
     DropInfo{Drop::BadTcpFlags,          "bad_tcp_flags",         "a combination of TCP flags that no stack sends"},
     DropInfo{Drop::BadTcpChecksum,       "bad_tcp_checksum",      "the TCP checksum is wrong"},

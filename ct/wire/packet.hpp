@@ -90,6 +90,10 @@ struct Packet {
     Tuple inner;
     bool icmp_error = false;     ///< an ICMP or ICMPv6 error message with a usable `inner`
     bool never_tracked = false;  ///< ND and MLD (semantics.md 2.8): UNTRACKED, no entry
+    /// What is wrong with its transport header, behind a network header that is sound: then `state`
+    /// is Invalid, and the ports may be unknown. The reason for the drop, if the INVALID policy
+    /// or an own address makes it one.
+    Drop fault = Drop::None;
 
     // ---- Set by conntrack.
     std::uint64_t hash = 0;  ///< of the tuple that was looked up (ct/table/hash.hpp)

@@ -38,6 +38,7 @@ void reset(Packet& p) noexcept {
     if (p.icmp_error) p.inner = {};
     p.icmp_error = false;
     p.never_tracked = false;
+    p.fault = Drop::None;
 }
 
 [[nodiscard]] constexpr bool is_tag(std::uint16_t type) noexcept {
@@ -106,6 +107,12 @@ void reset(Packet& p) noexcept {
     }
 }
 
+/// True if a router may forward a packet although this is wrong with its transport header: the
+/// receiver will see to it, and Linux calls it INVALID. Neighbour discovery from afar is forged.
+[[nodiscard]] constexpr bool may_be_forwarded(Drop wrong) noexcept {
+    return wrong != Drop::None && wrong != Drop::BadNeighbour;
+}
+
 [[nodiscard]] Drop parse_ip(Packet& p, Reader& in, const ParseOptions& options) noexcept {
     const bool four = p.ethertype == ethertype::kIpv4;
     IpInfo ip;
@@ -127,11 +134,13 @@ void reset(Packet& p) noexcept {
         const Drop d = check_fragment(p.tuple, ip, p.l3_offset, p.end);
         if (d != Drop::None) return d;
     }
-    if (p.fragment == Fragment::Later) {
-        p.payload_offset = p.l4_offset;
-        return Drop::None;
-    }
-    return parse_transport(p, in, ip, how_to_check(p, ip, options));
+    p.payload_offset = p.l4_offset;
+    if (p.fragment == Fragment::Later) return Drop::None;
+    const Drop wrong = parse_transport(p, in, ip, how_to_check(p, ip, options));
+    if (p.fragment != Fragment::Whole || !may_be_forwarded(wrong)) return wrong;
+    p.fault = wrong;
+    p.state = CtState::Invalid;
+    return Drop::None;
 }
 
 /// What most packets are: TCP in one IPv4 packet without options, in an Ethernet frame without
@@ -192,6 +201,7 @@ void reset(Packet& p) noexcept {
     p.message_code = 0;
     p.icmp_error = false;
     p.never_tracked = false;
+    p.fault = Drop::None;
     return true;
 }
 
@@ -218,9 +228,10 @@ Drop parse(Packet& p, const ParseOptions& options) noexcept {
         reset(p);
         p.drop = parse_frame(p, options);
     }
+    assert(p.fault == Drop::None || p.drop == Drop::None);
     assert(p.drop != Drop::None || (p.l3_offset < p.l4_offset && p.l4_offset <= p.payload_offset &&
                                     p.payload_offset <= p.end && p.end <= p.length));
-    return p.drop;
+    return p.drop != Drop::None ? p.drop : p.fault;
 }
 
 void parse(std::span<Packet> packets, const ParseOptions& options) noexcept {

@@ -25,9 +25,10 @@ struct ParseOptions {
     bool checksum = true;
 };
 
-/// Fills the fields of `p` that parse() sets, and p.drop, which is also the result. For ARP only
-/// ethertype, l3_offset, l4_offset, payload_offset and end are set; tuple.family stays None. The
-/// zone of the tuples stays as it was. Reads nothing beyond p.length.
+/// Fills the fields of `p` that parse() sets, and p.drop; or p.fault and p.state, if there is
+/// nothing wrong but the transport header. The result is what is wrong: p.drop, p.fault or None.
+/// For ARP only ethertype, l3_offset, l4_offset, payload_offset and end are set; tuple.family stays
+/// None. The zone of the tuples stays as it was. Reads nothing beyond p.length.
 ///
 /// May be called again on the same Packet after its bytes have changed.
 [[nodiscard]] Drop parse(Packet& p, const ParseOptions& options) noexcept;

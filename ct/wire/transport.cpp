@@ -50,11 +50,11 @@ struct Segment {
     const std::span<const std::uint8_t> segment = s.in.rest();
     TcpHeader tcp;
     if (!s.in.take(tcp)) return s.short_by(Drop::Truncated);
+    s.set_ports(tcp.sport, tcp.dport);
     if (tcp.header_bytes() < sizeof tcp) return Drop::BadTcpHeader;
     if (!s.in.skip(tcp.header_bytes() - sizeof tcp)) return s.short_by(Drop::BadTcpHeader);
     if (!checksum_holds(s, segment, segment.size())) return Drop::BadTcpChecksum;
     if (!tcp_flags_are_legal(tcp.flags)) return Drop::BadTcpFlags;
-    s.set_ports(tcp.sport, tcp.dport);
     s.set_payload();
     s.p.tcp_flags = tcp.flags;
     s.p.tcp_window = tcp.window.host();
@@ -69,6 +69,7 @@ struct Segment {
     const std::span<const std::uint8_t> rest = s.in.rest();
     UdpHeader udp;
     if (!s.in.take(udp)) return s.short_by(Drop::Truncated);
+    s.set_ports(udp.sport, udp.dport);
     const std::size_t length = udp.length.host();
     if (length < sizeof udp) return Drop::BadUdpLength;
     // What lies behind the UDP length belongs to nobody, and no checksum covers it.
@@ -76,7 +77,6 @@ struct Segment {
     // Zero: the sender computed none (RFC 768), which RFC 6935 allows to tunnels over IPv6, too.
     const bool checked = udp.checksum.raw() != 0 && s.check != Check::Skip;
     if (checked && !checksum_holds(s, rest.first(length), length)) return Drop::BadUdpChecksum;
-    s.set_ports(udp.sport, udp.dport);
     s.set_payload();
     return Drop::None;
 }
@@ -88,6 +88,7 @@ struct Segment {
     const std::span<const std::uint8_t> datagram = s.in.rest();
     UdpliteHeader lite;
     if (!s.in.take(lite)) return s.short_by(Drop::Truncated);
+    s.set_ports(lite.sport, lite.dport);
     const std::size_t coverage = lite.coverage.host();
     if (coverage != 0 && coverage < sizeof lite) return Drop::BadUdpliteHeader;
     if (s.whole() && coverage > datagram.size()) return Drop::BadUdpliteHeader;
@@ -96,7 +97,6 @@ struct Segment {
         const auto covered = coverage == 0 ? datagram : datagram.first(coverage);
         if (!checksum_holds(s, covered, datagram.size())) return Drop::BadUdpliteChecksum;
     }
-    s.set_ports(lite.sport, lite.dport);
     s.set_payload();
     return Drop::None;
 }
@@ -120,13 +120,13 @@ struct Segment {
     const std::span<const std::uint8_t> packet = s.in.rest();
     SctpHeader sctp;
     if (!s.in.take(sctp)) return s.short_by(Drop::Truncated);
+    s.set_ports(sctp.sport, sctp.dport);
     SctpChunk first;
     if (!s.in.peek(first)) return s.short_by(Drop::BadSctpHeader);
     if (!chunks_are_sound(s.in)) return s.short_by(Drop::BadSctpHeader);
     if (s.check == Check::Bad) return Drop::BadSctpChecksum;
     if (s.check == Check::Verify && sctp_checksum(packet) != sctp.checksum)
         return Drop::BadSctpChecksum;
-    s.set_ports(sctp.sport, sctp.dport);
     s.set_payload();
     return Drop::None;
 }
@@ -233,7 +233,7 @@ void set_icmp_tuple(Tuple& tuple, const IcmpHeader& icmp) noexcept {
     const bool discovery = is_neighbour_discovery(type);
     s.p.never_tracked = (discovery && type != icmpv6::kRedirect) || is_multicast_listener(type);
     if (!discovery) return Drop::None;
-    return s.ip.hop_limit == 255 && s.whole() ? Drop::None : Drop::BadIcmpHeader;
+    return s.ip.hop_limit == 255 && s.whole() ? Drop::None : Drop::BadNeighbour;
 }
 
 [[nodiscard]] Drop parse_icmp(Segment s) noexcept {

@@ -8,11 +8,6 @@
 namespace dp::replay {
 namespace {
 
-/// Reasons that parse() has for a packet whose IP header is sound: iptables calls it INVALID.
-[[nodiscard]] constexpr bool is_malformed_transport(ct::Drop d) noexcept {
-    return d >= ct::Drop::BadTcpHeader && d <= ct::Drop::BadGreHeader;
-}
-
 [[nodiscard]] std::string_view name_of(ct::CtState state) noexcept {
     switch (state) {
         case ct::CtState::None:
@@ -35,9 +30,6 @@ namespace {
 
 Verdict verdict_of(const ct::Packet& p) noexcept {
     Verdict v{.drop = p.drop, .state = p.state, .dir = p.dir, .has_connection = false};
-    // parse() knows the packet's end once the IP header has been found sound.
-    const bool cut_transport = p.drop == ct::Drop::Truncated && p.end != 0;
-    if (is_malformed_transport(p.drop) || cut_transport) v.state = ct::CtState::Invalid;
     // An abandoned entry takes its handle with it, but the packet's state still tells.
     v.has_connection = v.state == ct::CtState::New || v.state == ct::CtState::Established ||
                        v.state == ct::CtState::Related;

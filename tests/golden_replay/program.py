@@ -322,6 +322,42 @@ class Program(unittest.TestCase):
         self.write("a.pcap", pcap_bytes([(START, last)]))
         self.assertEqual(self.verdicts("--in", "lan=a.pcap"), ["1 lan drop - - stopped"])
 
+    def test_what_is_malformed_is_invalid_and_the_policy_decides(self):
+        cut = ipv4("192.168.1.10", "203.0.113.10", 17, b"\x13\x88\x00")
+        odd = syn(2000)
+        odd = odd[:33] + bytes([3]) + odd[34:]  # SYN and FIN; and the checksum is wrong
+        self.write("a.pcap", pcap_bytes([(START, cut), (START + 1, odd)]))
+        self.assertEqual(
+            self.verdicts("--in", "lan=a.pcap"),
+            ["1 lan accept INVALID - -", "2 lan accept INVALID - -"],
+        )
+        self.write("c.toml", (CONFIG + '[[zone]]\nid = 0\ninvalid = "drop"\n').encode())
+        self.assertEqual(
+            self.verdicts("--in", "lan=a.pcap"),
+            ["1 lan drop INVALID - truncated", "2 lan drop INVALID - bad_tcp_checksum"],
+        )
+        nat = '[[rule]]\nchain = "nat"\nout = "wan"\naction = "masquerade"\n'
+        self.write("c.toml", (CONFIG + nat).encode())
+        self.assertEqual(
+            self.verdicts("--in", "lan=a.pcap"),
+            ["1 lan drop INVALID - nat_invalid", "2 lan drop INVALID - nat_invalid"],
+        )
+
+    def test_nobody_is_told_of_what_is_malformed(self):
+        """Neither by an own address nor by a rule that rejects."""
+        wrong = bytearray(udp(dst="192.168.1.1"))
+        wrong[26:28] = b"\x12\x34"
+        far = bytearray(udp())
+        far[26:28] = b"\x12\x34"
+        self.write("a.pcap", pcap_bytes([(START, bytes(wrong)), (START + 1, bytes(far))]))
+        reject = '[[rule]]\nchain = "filter"\nout = "wan"\naction = "reject"\n'
+        self.write("c.toml", (CONFIG + reject).encode())
+        self.assertEqual(
+            self.verdicts("--in", "lan=a.pcap", "--out", "lan=lan.pcap"),
+            ["1 lan drop INVALID - bad_udp_checksum", "2 lan drop INVALID - rule_reject"],
+        )
+        self.assertEqual(self.frames("lan"), [])
+
     def test_two_runs_say_the_same(self):
         rng = random.Random(1)
         packets = [(START + i * 10**7, udp(rng.randrange(1, 65536))) for i in range(300)]

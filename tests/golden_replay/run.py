@@ -12,8 +12,8 @@ one. Here each interface's packets become a capture, and the outcome is judged b
   states            ctstate and direction of each packet
   emitted           the packets that leave, byte for byte, and by which interface
   counters          what `conntrack -S` counts of packets: invalid, insert_failed, drop, early_drop,
-                    error and clash_resolve; a packet that Sluice drops for a reason of its own, as
-                    malformed or for want of a port, counts as the kernel counts it
+                    error and clash_resolve; a packet that Sluice drops for want of a port counts as
+                    the kernel counts it
 
 once as the kernel's defaults are and once with accounting and timestamps on (acct-list, ...).
 Time-outs may differ by one second, ids by anything, entries stand in any order; ports and addresses
@@ -73,7 +73,6 @@ COUNTERS = ("invalid", "insert_failed", "drop", "early_drop", "error", "clash_re
 
 NO_HELPERS = "there are no helpers, so no expectations and no RELATED data connections"
 FRAGMENTS = "Sluice lets fragments travel one by one; the kernel puts them together first"
-MALFORMED = "Sluice drops malformed packets; the kernel forwards them as INVALID"
 UDPLITE = "the kernel checks UDP-Lite with the pseudo-header of UDP, Sluice as RFC 3828 says"
 NO_SYNPROXY = "there is no SYN proxy"
 
@@ -98,11 +97,9 @@ KNOWN = {
     "pptp-gre": each(NO_HELPERS, "list", "ext", "events", "states", "emitted"),
     "sip": each(NO_HELPERS, "list", "ext", "events", "states"),
     "synproxy": each(NO_SYNPROXY, "list", "ext", "events", "states", "emitted", "counters"),
-    "tcp-bad-packets": each(MALFORMED, "emitted"),
     "tftp": each(NO_HELPERS, "list", "ext", "events", "states", "emitted"),
-    "udp-bad-packets": each(MALFORMED, "emitted"),
     "udp-fragments": each(FRAGMENTS, "states", "emitted", "acct-list", "acct-ext"),
-    "udplite": each(UDPLITE, "list", "ext", "events", "states", "emitted"),
+    "udplite": each(UDPLITE, "list", "ext", "events", "states"),
 }
 
 
@@ -169,13 +166,9 @@ def our_counters(lines):
     rows = {l.split()[0]: int(l.split()[1]) for l in lines if re.match(r"\w+ +\d+ ", l)}
     rows["early_drop"] = rows["evicted"]
     for name, n in rows.copy().items():
-        if name.startswith("bad_icmp_"):
-            rows["error"] += n
-        elif name == "nat_no_port":  # the kernel notices when it confirms the entry
+        if name == "nat_no_port":  # the kernel notices when it confirms the entry
             rows["insert_failed"] += n
             rows["drop"] += n
-        elif re.match(r"bad_(tcp|udp|udplite|sctp|gre)_", name) or name == "truncated":
-            rows["invalid"] += n
     return {name: rows[name] for name in COUNTERS}
 
 

@@ -166,7 +166,8 @@ private:
     }
 
     void run(ct::Packet& p) {
-        if (ct::parse(p, {}) != ct::Drop::None) return;
+        static_cast<void>(ct::parse(p, {}));
+        if (!p.alive()) return;
         const nat::RawVerdict raw = rules_.raw(worker_, p);
         if ((p.drop = raw.drop) != ct::Drop::None) return;
         p.tuple.zone = p.inner.zone = raw.zone;

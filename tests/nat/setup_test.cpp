@@ -718,6 +718,39 @@ TEST(NatSetup, AnInvalidPacketOfAMasqueradedConnectionStaysInside) {
     EXPECT_EQ(of_none.drop(), ct::Drop::NatInvalid);
 }
 
+// Nothing is known of what is malformed but what it claims; that is enough to hold it back.
+TEST(NatSetup, AMalformedPacketThatWouldBeTranslatedStaysInside) {
+    NatBox box{{masquerade()}};
+    const PacketBuilder from_inside = PacketBuilder{}.ipv4("10.0.0.1", kRemote);
+
+    for (PacketBuilder p : {PacketBuilder{from_inside}.udp(4000, 53).with_l4_checksum(0x1234),
+                            PacketBuilder{from_inside}.tcp(4000, 80).flags("SF"),
+                            PacketBuilder{from_inside}.l4(17, test::Bytes(3)),
+                            PacketBuilder{from_inside}.icmp(19, 0)}) {
+        const Outcome o = box.send(p, kLan);
+
+        EXPECT_EQ(o.packet.state, ct::CtState::Invalid);
+        EXPECT_EQ(o.drop(), ct::Drop::NatInvalid);
+    }
+    EXPECT_EQ(box.table().count(), 0U);
+    EXPECT_EQ(box.table().counters().invalid, 3U);
+    EXPECT_EQ(box.table().counters().error, 1U);
+}
+
+// A rule may ask for ports that the packet does not have; the connection tells, whatever the rules.
+TEST(NatSetup, AMalformedAnswerOfATranslatedConnectionStaysInside) {
+    NatBox box{{test::dnat("203.0.113.1", 17, {5353, 5353}, test::target("10.0.0.2"))}};
+    ASSERT_EQ(box.send(udp(kRemote, 4000, "203.0.113.1", 5353), kWan).drop(), ct::Drop::None);
+
+    const Outcome wrong = box.send(
+        PacketBuilder{}.ipv4("10.0.0.2", kRemote).udp(5353, 4000).with_l4_checksum(0x1234), kLan);
+    const Outcome cut =
+        box.send(PacketBuilder{}.ipv4("10.0.0.2", kRemote).l4(17, test::Bytes(3)), kLan);
+
+    EXPECT_EQ(wrong.drop(), ct::Drop::NatInvalid);
+    EXPECT_EQ(cut.drop(), ct::Drop::NatInvalid);
+}
+
 TEST(NatSetup, AnInvalidPacketThatNoRuleWouldTranslateIsLeftToTheFilter) {
     Rule r = masquerade();
     r.match.src = test::prefix("192.168.0.0/16");

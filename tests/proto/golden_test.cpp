@@ -105,7 +105,7 @@ protected:
     void feed(const std::string& hex, Nanos now, bool forwarded) {
         test::Frame f = test::Frame::from_ip(test::from_hex(hex));
         state_ = CtState::Invalid;
-        if (f.packet.drop != Drop::None) return;
+        if (f.packet.drop != Drop::None || f.packet.fault != Drop::None) return;
         state_ = CtState::Untracked;
         if (f.packet.icmp_error || f.packet.never_tracked) return;
         if (f.packet.fragment == Fragment::Later) return;  // its ports are another layer's affair

@@ -42,6 +42,10 @@ namespace test {
     if (p.drop != ct::Drop::None) return {};
     if (std::string fault = fault_in_offsets(p); !fault.empty()) return fault;
     if (std::string fault = fault_in_inner(p); !fault.empty()) return fault;
+    if (p.fault != ct::Drop::None && p.state != ct::CtState::Invalid)
+        return "what is malformed is not INVALID";
+    if (p.fault != ct::Drop::None && p.fragment != ct::Fragment::Whole)
+        return "a malformed fragment passed";
     const bool ip = p.ethertype == 0x0800 || p.ethertype == 0x86dd;
     if (!ip && p.ethertype != 0x0806) return "an EtherType that nobody knows passed";
     const ct::Family family = p.ethertype == 0x0800   ? ct::Family::Ipv4

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Malformed packets, a row each: what is wrong with it and which reason it gets.
+// Malformed packets, a row each: what is wrong with it, which reason it gets, and whether it is
+// dropped for that or only INVALID.
 #include "ct/wire/parse.hpp"
 #include "tests/support/packet_builder.hpp"
+#include "tests/support/packet_invariants.hpp"
 
 #include <gtest/gtest.h>
 
@@ -190,8 +192,8 @@ std::vector<Malformed> icmp() {
         {"ICMP type 255", Drop::BadIcmpHeader, four().icmp(255, 0).build()},
         {"ICMP over IPv6", Drop::BadIcmpHeader, six().l4(1, Bytes(8)).build()},
         {"ICMPv6 over IPv4", Drop::BadIcmpHeader, four().l4(58, Bytes(8)).build()},
-        {"a neighbour from afar", Drop::BadIcmpHeader, neighbour},
-        {"a neighbour in fragments", Drop::BadIcmpHeader,
+        {"a neighbour from afar", Drop::BadNeighbour, neighbour},
+        {"a neighbour in fragments", Drop::BadNeighbour,
          PacketBuilder{}
              .ipv6("fe80::1", "fe80::2")
              .ttl(255)
@@ -269,9 +271,43 @@ TEST_P(DropReason, IsTheOneForWhatIsWrong) {
     const Drop reason = ct::parse(owned.packet, {});
 
     EXPECT_EQ(ct::name_of(reason), ct::name_of(GetParam().reason)) << GetParam().what;
-    EXPECT_EQ(owned.packet.drop, reason);
+    EXPECT_TRUE(owned.packet.drop == reason || owned.packet.fault == reason);
 }
 
+class Forwardable : public DropReason {};
+
+TEST_P(Forwardable, IsInvalidAndKeepsItsAddresses) {
+    auto owned = test::receive(GetParam().frame);
+
+    static_cast<void>(ct::parse(owned.packet, {}));
+
+    const ct::Packet& p = owned.packet;
+    const bool may_be_forwarded = GetParam().reason != Drop::BadNeighbour;
+    EXPECT_EQ(p.drop == Drop::None, may_be_forwarded) << GetParam().what;
+    EXPECT_EQ(p.fault != Drop::None, may_be_forwarded) << GetParam().what;
+    EXPECT_EQ(p.state == ct::CtState::Invalid, may_be_forwarded) << GetParam().what;
+    EXPECT_EQ(test::fault_in(p), "") << GetParam().what;
+    EXPECT_NE(p.tuple.src, ct::Addr{}) << GetParam().what;
+}
+
+class Impassable : public DropReason {};
+
+TEST_P(Impassable, IsDroppedWithoutAWordOfItsState) {
+    auto owned = test::receive(GetParam().frame);
+
+    static_cast<void>(ct::parse(owned.packet, {}));
+
+    EXPECT_EQ(owned.packet.drop, GetParam().reason) << GetParam().what;
+    EXPECT_EQ(owned.packet.fault, Drop::None) << GetParam().what;
+    EXPECT_EQ(owned.packet.state, ct::CtState::None) << GetParam().what;
+}
+
+INSTANTIATE_TEST_SUITE_P(TcpUdp, Forwardable, testing::ValuesIn(tcp_udp()));
+INSTANTIATE_TEST_SUITE_P(Other, Forwardable, testing::ValuesIn(other_transports()));
+INSTANTIATE_TEST_SUITE_P(Icmp, Forwardable, testing::ValuesIn(icmp()));
+INSTANTIATE_TEST_SUITE_P(Link, Impassable, testing::ValuesIn(link_layer()));
+INSTANTIATE_TEST_SUITE_P(Network, Impassable, testing::ValuesIn(network_layer()));
+INSTANTIATE_TEST_SUITE_P(Fragment, Impassable, testing::ValuesIn(fragments()));
 INSTANTIATE_TEST_SUITE_P(Link, DropReason, testing::ValuesIn(link_layer()));
 INSTANTIATE_TEST_SUITE_P(Network, DropReason, testing::ValuesIn(network_layer()));
 INSTANTIATE_TEST_SUITE_P(TcpUdp, DropReason, testing::ValuesIn(tcp_udp()));

@@ -178,9 +178,9 @@ TEST(ParseIpv6, ReadsAddressesPastEveryExtension) {
 
 // RFC 8200 8.1: with hops left the pseudo-header has another destination.
 TEST(ParseIpv6, LeavesAChecksumAloneThatARoutingHeaderHides) {
-    EXPECT_EQ(parsed(six().routing(4, 1).udp(1, 2).with_l4_checksum(0xbad)).packet.drop,
+    EXPECT_EQ(parsed(six().routing(4, 1).udp(1, 2).with_l4_checksum(0xbad)).packet.fault,
               Drop::None);
-    EXPECT_EQ(parsed(six().routing(4, 0).udp(1, 2).with_l4_checksum(0xbad)).packet.drop,
+    EXPECT_EQ(parsed(six().routing(4, 0).udp(1, 2).with_l4_checksum(0xbad)).packet.fault,
               Drop::BadUdpChecksum);
 }
 
@@ -526,14 +526,14 @@ TEST(ParseChecksums, TrustThePortWhereItHasLooked) {
 TEST(ParseChecksums, AreLeftAloneWhereTheSettingSaysSoButForTheIpHeader) {
     const ct::ParseOptions off{.checksum = false};
 
-    EXPECT_EQ(parsed(four().tcp(1, 2).with_l4_checksum(1), off).packet.drop, Drop::None);
-    EXPECT_EQ(parsed(four().udp(1, 2).with_l4_checksum(1), off).packet.drop, Drop::None);
-    EXPECT_EQ(parsed(four().udplite(1, 2).with_l4_checksum(1), off).packet.drop, Drop::None);
+    EXPECT_EQ(parsed(four().tcp(1, 2).with_l4_checksum(1), off).packet.fault, Drop::None);
+    EXPECT_EQ(parsed(four().udp(1, 2).with_l4_checksum(1), off).packet.fault, Drop::None);
+    EXPECT_EQ(parsed(four().udplite(1, 2).with_l4_checksum(1), off).packet.fault, Drop::None);
     // UDP-Lite may not do without one (RFC 3828 3.1), whether it is looked at or not; as in Linux.
-    EXPECT_EQ(parsed(four().udplite(1, 2).with_l4_checksum(0), off).packet.drop,
+    EXPECT_EQ(parsed(four().udplite(1, 2).with_l4_checksum(0), off).packet.fault,
               Drop::BadUdpliteChecksum);
-    EXPECT_EQ(parsed(four().echo(1).with_l4_checksum(1), off).packet.drop, Drop::None);
-    EXPECT_EQ(parsed(four().sctp(1, 2).with_sctp_checksum(1), off).packet.drop, Drop::None);
+    EXPECT_EQ(parsed(four().echo(1).with_l4_checksum(1), off).packet.fault, Drop::None);
+    EXPECT_EQ(parsed(four().sctp(1, 2).with_sctp_checksum(1), off).packet.fault, Drop::None);
     EXPECT_EQ(parsed(four().tcp(1, 2).with_ip_checksum(1), off).packet.drop, Drop::BadIpChecksum);
 }
 
