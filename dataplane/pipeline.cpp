@@ -52,13 +52,24 @@ Pipeline::Pipeline(ct::Conntrack& conntrack, const nat::RuleSet& rules, nat::Set
 /// All sweep the burst, so that memory waits overlap, but for decide().
 void Pipeline::run(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
     const ct::ParseOptions options{.checksum = ct_.settings().checksum};
-    ct::parse(packets, options);       // ct/wire/parse.cpp  bytes to tuple, or a drop reason
-    track_fragments(w, packets, now);  // below              ports for later fragments
+    ct::parse(packets, options);  // ct/wire/parse.cpp  bytes to tuple, or a drop reason
+    const bool first = track_fragments(w, packets, now);  // below  ports for later fragments
     told(Stage::Parse, packets, now);
-    connect(w, packets, now);        // below              everything up to the frame
-    for (const Packet& p : packets)  // below              what waited for a first fragment
-        if (p.fragment == ct::Fragment::First && p.tuple.family != ct::Family::None)
-            follow_first(w, p, now);
+    if (first)
+        connect_firsts(w, packets, now);  // below              and what waited for a first one
+    else
+        connect(w, packets, now);  // below              everything up to the frame
+}
+
+/// Datagrams are named by what is on the wire, so their names are taken before NAT has a say.
+void Pipeline::connect_firsts(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    std::array<ct::FragmentKey, kMaxBurst> firsts;
+    std::size_t n = 0;
+    for (const Packet& p : packets)
+        if (p.fragment == ct::Fragment::First && concerns_conntrack(p))
+            firsts[n++] = ct::FragmentTable::key_of(p);
+    connect(w, packets, now);
+    for (std::size_t i = 0; i < n; ++i) follow_first(w, firsts[i], now);
 }
 
 void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
@@ -82,17 +93,22 @@ void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now)
     told(Stage::Resolve, packets, now);
 }
 
-void Pipeline::track_fragments(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+bool Pipeline::track_fragments(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    bool first = false;
     for (Packet& p : packets) {
         if (p.fragment == ct::Fragment::Whole || !concerns_conntrack(p)) continue;
-        if (fragments_.track(p, now) != ct::Disposition::Held) continue;
+        if (fragments_.track(p, now) != ct::Disposition::Held) {
+            first = first || p.fragment == ct::Fragment::First;
+            continue;
+        }
         p.owner = nullptr;
         counters_[w].held_taken.add(1);
     }
+    return first;
 }
 
 /// Later fragments that came before their first go right behind it.
-void Pipeline::follow_first(ct::WorkerId w, const Packet& first, ct::Nanos now) noexcept {
+void Pipeline::follow_first(ct::WorkerId w, const ct::FragmentKey& first, ct::Nanos now) noexcept {
     std::array<ct::HeldFragment, kFollowers> held;
     std::size_t n = 0;
     do {

@@ -75,8 +75,14 @@ private:
         if (watch_ != nullptr) [[unlikely]]
             watch_->after(stage, packets, now);
     }
-    void track_fragments(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
-    void follow_first(ct::WorkerId w, const ct::Packet& first, ct::Nanos now) noexcept;
+    /// Most packets of a burst.
+    static constexpr std::size_t kMaxBurst = 64;
+
+    /// True if a first fragment is among those that go on.
+    [[nodiscard]] bool track_fragments(ct::WorkerId w, std::span<ct::Packet> packets,
+                                       ct::Nanos now) noexcept;
+    void connect_firsts(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
+    void follow_first(ct::WorkerId w, const ct::FragmentKey& first, ct::Nanos now) noexcept;
     void connect(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;
     void raw(ct::WorkerId w, std::span<ct::Packet> packets) noexcept;
     void decide(ct::WorkerId w, std::span<ct::Packet> packets, ct::Nanos now) noexcept;

@@ -39,18 +39,7 @@ private:
     std::atomic_flag flag_;
 };
 
-/// What names a datagram: RFC 791 3.2 (addresses, protocol, id), RFC 8200 4.5 (without protocol).
-struct Key {
-    Addr src;
-    Addr dst;
-    std::uint32_t id = 0;
-    std::uint16_t zone = 0;
-    Family family = Family::None;
-    std::uint8_t proto = 0;  ///< zero in IPv6
-    std::uint64_t zero = 0;  ///< makes it a whole number of pairs of words
-
-    friend bool operator==(const Key&, const Key&) noexcept = default;
-};
+using Key = FragmentKey;
 static_assert(sizeof(Key) == 48, "no padding: a key is hashed as bytes");
 
 /// The two halves of a 128-bit product, folded together.
@@ -456,12 +445,15 @@ Disposition FragmentTable::track(Packet& p, Nanos now) noexcept {
     return shard.track(p, part, hash, now, timeout);
 }
 
-std::size_t FragmentTable::release(const Packet& first, std::span<HeldFragment> out) noexcept {
-    const Part part{first};
-    const std::uint64_t hash = hash_of(part.key, seed_);
+FragmentKey FragmentTable::key_of(const Packet& p) noexcept {
+    return Part{p}.key;
+}
+
+std::size_t FragmentTable::release(const FragmentKey& first, std::span<HeldFragment> out) noexcept {
+    const std::uint64_t hash = hash_of(first, seed_);
     Shard& shard = shard_of(hash);
     const std::scoped_lock guard{shard.lock};
-    return shard.release(part.key, hash, out);
+    return shard.release(first, hash, out);
 }
 
 std::size_t FragmentTable::expire(Nanos now, std::span<HeldFragment> out) noexcept {

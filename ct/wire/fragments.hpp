@@ -72,6 +72,19 @@ struct HeldFragment {
     bool never_tracked = false;
 };
 
+/// What names a datagram: RFC 791 3.2 (addresses, protocol, id), RFC 8200 4.5 (without protocol).
+struct FragmentKey {
+    Addr src;
+    Addr dst;
+    std::uint32_t id = 0;
+    std::uint16_t zone = 0;
+    Family family = Family::None;
+    std::uint8_t proto = 0;  ///< zero in IPv6
+    std::uint64_t zero = 0;  ///< makes it a whole number of pairs of words
+
+    friend bool operator==(const FragmentKey&, const FragmentKey&) noexcept = default;
+};
+
 struct FragmentCounts {
     std::uint32_t datagrams = 0;  ///< known now
     std::uint32_t held = 0;       ///< fragments owned by the table now
@@ -95,10 +108,15 @@ public:
     /// release() next. May be called by any thread.
     [[nodiscard]] Disposition track(Packet& p, Nanos now) noexcept;
 
-    /// Hands out fragments that waited for `first`, which track() has let go, in the order of their
-    /// arrival. Returns how many; if that is out.size(), there may be more: call again. Turn each
-    /// into a packet with resume(); they are not to be given to track() again.
-    [[nodiscard]] std::size_t release(const Packet& first, std::span<HeldFragment> out) noexcept;
+    /// The datagram of a fragment. To be asked before rules and NAT change zone and addresses.
+    [[nodiscard]] static FragmentKey key_of(const Packet& p) noexcept;
+
+    /// Hands out fragments that waited for the first one of datagram `first`, which track() has let
+    /// go, in the order of their arrival. Returns how many; if that is out.size(), there may be
+    /// more: call again. Turn each into a packet with resume(); they are not to be given to track()
+    /// again.
+    [[nodiscard]] std::size_t release(const FragmentKey& first,
+                                      std::span<HeldFragment> out) noexcept;
 
     /// Forgets datagrams whose time is up and hands out what they held, to be freed and counted
     /// under `drop`; fragments of condemned datagrams as well. Returns how many; if that is

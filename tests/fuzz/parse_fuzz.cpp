@@ -77,7 +77,7 @@ void fuzz_fragments(std::span<const std::uint8_t> input) {
                 "a drop reason without a drop, or a drop without a reason");
         if (disposition == ct::Disposition::Held) ++held;
         if (disposition == ct::Disposition::Go && p.fragment == ct::Fragment::First) {
-            while (const std::size_t n = table.release(p, out)) {
+            while (const std::size_t n = table.release(ct::FragmentTable::key_of(p), out)) {
                 for (std::size_t i = 0; i < n; ++i) {
                     ct::Packet later;
                     ct::resume(out[i], later);

@@ -322,6 +322,31 @@ class Program(unittest.TestCase):
         self.write("a.pcap", pcap_bytes([(START, last)]))
         self.assertEqual(self.verdicts("--in", "lan=a.pcap"), ["1 lan drop - - stopped"])
 
+    def test_a_fragment_that_came_too_early_is_translated_like_its_first(self):
+        """Datagrams are named by what is on the wire, whatever rules make of zone and addresses."""
+        whole = udp(data=bytes(32))[20:]
+        first = ipv4("192.168.1.10", "203.0.113.10", 17, whole[:24], 0x2000)
+        last = ipv4("192.168.1.10", "203.0.113.10", 17, whole[24:], 3)
+        self.write("a.pcap", pcap_bytes([(START, last), (START + 1, first)]))
+        self.write("c.toml", (CONFIG + """
+[[rule]]
+chain = "raw"
+src = "192.168.1.0/24"
+action = "zone"
+value = 7
+zone_scope = "original"
+[[rule]]
+chain = "nat"
+out = "wan"
+action = "masquerade"
+""").encode())
+        self.assertEqual(
+            self.verdicts("--in", "lan=a.pcap", "--out", "wan=wan.pcap"),
+            ["1 lan accept NEW original -", "2 lan accept NEW original -"],
+        )
+        sources = [p[12:16] for p in self.frames("wan")]
+        self.assertEqual(sources, [bytes([203, 0, 113, 1])] * 2)
+
     def test_what_is_malformed_is_invalid_and_the_policy_decides(self):
         cut = ipv4("192.168.1.10", "203.0.113.10", 17, b"\x13\x88\x00")
         odd = syn(2000)

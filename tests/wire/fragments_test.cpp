@@ -60,7 +60,7 @@ protected:
 
     std::vector<HeldFragment> released(const Packet& first, std::size_t room = 64) {
         std::vector<HeldFragment> out(room);
-        out.resize(table_->release(first, out));
+        out.resize(table_->release(FragmentTable::key_of(first), out));
         return out;
     }
     std::vector<HeldFragment> expired(ct::Nanos now, std::size_t room = 64) {
@@ -466,7 +466,7 @@ TEST(FragmentTable, LosesNoBufferBetweenThreads) {
                 case Disposition::Go:
                     ++gone;
                     if (owned.packet.fragment == ct::Fragment::First)
-                        gone += table.release(owned.packet, out);
+                        gone += table.release(FragmentTable::key_of(owned.packet), out);
                     break;
                 case Disposition::Dropped:
                     ++dropped;
