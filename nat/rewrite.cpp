@@ -92,6 +92,12 @@ ChecksumDelta rewrite_quoted(Packet& p) noexcept {
 /// the way; where the mapping hides the source's side, the router hides behind the same address
 /// (RFC 5508 REQ-5), else it is shown as it is, as traceroute expects.
 void rewrite_error(Packet& p) noexcept {
+    // It names a router for a destination that the receiver has never heard of, or not by that
+    // name.
+    if (p.tuple.proto == ct::ipproto::kIcmp && p.message_type == ct::icmp::kRedirect) {
+        p.drop = ct::Drop::NatRedirect;
+        return;
+    }
     const bool original = p.dir == Dir::Original;
     const Tuple& own = original ? p.original : p.reply;
     const Tuple& other = original ? p.reply : p.original;

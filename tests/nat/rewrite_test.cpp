@@ -377,6 +377,16 @@ TEST(Rewrite, AFragmentOfSctpPassesOnlyIfItsPortsStay) {
     rewritten_fragments(whole(ports_change), tuples_of(ports_change, make), ct::Drop::NatFragment);
 }
 
+// Of GRE only the addresses are translated, so nothing of its header has to be known.
+TEST(Rewrite, GreOfAnyVersionAndLengthIsTranslatedByItsAddresses) {
+    for (const Bytes& gre : {Bytes{}, Bytes{0, 7}, Bytes{0, 7, 8, 0}, Bytes(12, 0x42)}) {
+        const Make make = [&](auto& a, auto& b, auto, auto) {
+            return ip(a, b).l4(ct::ipproto::kGre, gre);
+        };
+        expect_translated(flows()[0], make, std::to_string(gre.size()) + " bytes of GRE");
+    }
+}
+
 // ---- ICMP errors: RFC 5508 REQ-4 and REQ-5.
 
 Bytes cut(Bytes packet, std::size_t payload) {
@@ -421,6 +431,19 @@ TEST(Rewrite, AnErrorShowsItsReceiverThePacketThatItSent) {
                 }
             }
         }
+}
+
+// Linux drops it, too: it names a router for a destination by a name that its receiver never used.
+TEST(Rewrite, ARedirectAboutATranslatedConnectionIsDropped) {
+    const Flow f = flows()[1];
+    const Make udp = protocols(40)[1].second;
+    const Tuples t = tuples_of(f, udp);
+    const Ends lost = after(f, Dir::Original);
+    const Bytes inner = udp(lost.from, lost.to, lost.id, Dir::Original).build_ip();
+    const Bytes redirect =
+        ip({"198.51.100.254", 0}, {lost.from.ip, 0}).icmp_error(5, 1, inner).build();
+
+    rewritten(redirect, t.original, t.reply, Dir::Reply, ct::Drop::NatRedirect);
 }
 
 TEST(Rewrite, ARouterOutsideKeepsItsAddressInTheErrorsItSends) {
