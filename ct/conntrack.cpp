@@ -551,18 +551,26 @@ Conntrack::Opening Conntrack::open(WorkerId w, Packet& p, Nanos now) noexcept {
     Impl& d = *impl_;
     Impl::Worker& me = *d.workers[w];
     const auto invalid = [&] {
-        (p.icmp_error ? me.counters.error : me.counters.invalid).add();
-        d.note_invalid(me, p, 0);
+        // A later fragment is not judged: it has the fate of the first, which has left nothing.
+        if (p.fragment != Fragment::Later) {
+            (p.icmp_error ? me.counters.error : me.counters.invalid).add();
+            d.note_invalid(me, p, 0);
+        }
         p.state = CtState::Invalid;
         p.conn = {};
         return Opening::Invalid;
     };
+    const std::uint16_t zone = p.tuple.zone;
+    const std::uint64_t hash_in_zone = p.hash;
     // The burst may hold an earlier packet of the same new flow, or another worker was faster.
     if ((!d.still_absent(p) && d.lookup_one(me, p, to_ticks(now))) ||
         d.lookup_as_reply(me, p, to_ticks(now))) {
         if (!p.icmp_error) d.update_one(w, p, now);
         if (p.conn.valid()) return Opening::Found;
         if (p.state == CtState::Invalid) return Opening::Invalid;
+        // What was found has ended: the packet opens anew, in the zone of its own direction.
+        p.tuple.zone = zone;
+        p.hash = hash_in_zone;
     }
     if (p.icmp_error || p.fragment == Fragment::Later ||
         !proto::admits(p, d.settings_of(p.track.variant)))

@@ -75,6 +75,42 @@ TEST(Zones, OfTheOriginalDirectionOnlyKeepClientsApartAndFindTheirAnswers) {
     EXPECT_EQ(ct.check_invariants(), "");
 }
 
+// The SYN was found to be an answer in no zone; what it opens instead is in the zone of its sender.
+TEST(Zones, AConnectionOpenedAnewIsInTheZoneOfItsOwnDirection) {
+    using namespace tcpflag;
+    Conntrack ct{settings(100), 1, 1};
+    const Tuple from_client = flow(4000, ipproto::kTcp);
+    const auto client = [&](std::uint8_t flags, std::uint32_t seq, std::uint32_t ack) {
+        Packet p = tcp(from_client, flags, seq, ack);
+        p.tuple.zone = 7;
+        p.track.split_zone = true;
+        EXPECT_TRUE(track(ct, 0, p, kStart));
+        return p;
+    };
+    const auto server = [&](std::uint8_t flags, std::uint32_t seq, std::uint32_t ack) {
+        Packet p = tcp(reply_of(from_client), flags, seq, ack);
+        EXPECT_TRUE(track(ct, 0, p, kStart));
+        return p;
+    };
+    server(kAck, 5000, 1000);
+    client(kAck, 1000, 5000);
+    server(kFin | kAck, 5000, 1000);
+    client(kFin | kAck, 1000, 5001);
+    ASSERT_EQ(server(kAck, 5001, 1001).dir, Dir::Original);
+    ASSERT_EQ(ct.find(from_client, kStart)->state, static_cast<std::uint8_t>(TcpState::TimeWait));
+
+    const Packet anew = client(kSyn, 900'000, 0);
+
+    EXPECT_EQ(anew.dir, Dir::Original);
+    EXPECT_EQ(anew.original.zone, 7);
+    EXPECT_EQ(ct.count(), 1U);
+    Tuple in_seven = from_client;
+    in_seven.zone = 7;
+    EXPECT_TRUE(ct.find(in_seven, kStart));
+    EXPECT_FALSE(ct.find(from_client, kStart));
+    EXPECT_EQ(ct.check_invariants(), "");
+}
+
 TEST(Zones, OfTheReplyDirectionOnlyAreThoseOfTheAnswer) {
     Conntrack ct{settings(100), 1, 1};
     Packet p = in_zone(flow(1), 0, 7);
