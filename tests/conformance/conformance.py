@@ -59,7 +59,8 @@ def exists(file, name):
     path = ROOT / file
     if file == "tests/differential":
         kinds = re.search(r"kKinds\[\] = \{(.*?)\};", (path / "generator.hpp").read_text(), re.S)
-        return f'"{name}"' in kinds[1]
+        profile = f'{{.name = "{name}"' in (path / "profiles.cpp").read_text()
+        return f'"{name}"' in kinds[1] or profile
     if not path.is_file():
         return False
     text = path.read_text()

@@ -419,6 +419,24 @@ TEST(Conntrack, EventsAreRecordedOnlyWhileSomebodyListensAndOverrunsAreCounted) 
     EXPECT_EQ(got + ct.lost_events(), 10'000U);
 }
 
+// Linux tells both at once, when the packet leaves; the last of the two has everything.
+TEST(Conntrack, ARulesMarkIsAnUpdateOfItsOwn) {
+    Conntrack ct{settings(64), 1, 1};
+    ct.add_listener();
+    Packet query = packet(flow(1, ipproto::kUdp));
+    Packet answer = packet(reply_of(flow(1, ipproto::kUdp)));
+    ASSERT_TRUE(track(ct, 0, query, kStart));
+    ASSERT_TRUE(track(ct, 0, answer, kStart));
+
+    ct.set_mark(0, answer, 7, kStart);
+
+    std::vector<std::pair<std::uint16_t, std::uint32_t>> told;
+    Event e;
+    while (ct.next_event(0, e)) told.emplace_back(e.causes, e.conn.mark);
+    EXPECT_EQ(told, (std::vector<std::pair<std::uint16_t, std::uint32_t>>{
+                        {cause::kNew, 0}, {cause::kReply, 0}, {cause::kMark, 7}}));
+}
+
 TEST(Conntrack, RejectsSettingsThatCannotWork) {
     EXPECT_THROW((Conntrack{settings(0), 1, 1}), std::invalid_argument);
     EXPECT_THROW((Conntrack{settings(10), 0, 1}), std::invalid_argument);

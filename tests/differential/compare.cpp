@@ -21,7 +21,8 @@ std::string end_of(const ct::Tuple& t, const ct::Addr& a, ct::Be16 port) {
 }
 
 std::string to_text(const ct::Tuple& t) {
-    return end_of(t, t.src, t.sport) + " > " + end_of(t, t.dst, t.dport);
+    const std::string zone = t.zone == 0 ? "" : fmt::format(" zone {}", t.zone);
+    return end_of(t, t.src, t.sport) + " > " + end_of(t, t.dst, t.dport) + zone;
 }
 
 /// The status bits that both can have; the kernel's NAT bits stand there without NAT, too.
@@ -45,12 +46,6 @@ bool same_timeout(const Entry& a, const Entry& b) {
     return high - std::min(a.timeout_s, b.timeout_s) <= 1;
 }
 
-/// Reasons that parse() has for a packet whose IP header is sound.
-bool is_malformed(std::string_view reason) {
-    return reason == "truncated" || (reason.starts_with("bad_") && reason != "bad_ip_header" &&
-                                     reason != "bad_ip_length" && reason != "bad_ip_checksum");
-}
-
 /// True for a packet that the kernel's ICMP code sees; extension headers do not stand in front of
 /// ICMPv6 here.
 bool carries_icmp(const Bytes& ip) {
@@ -62,6 +57,7 @@ bool carries_icmp(const Bytes& ip) {
 std::string differs(const Entry& a, const Entry& b, bool with_counters) {
     if (a.original != b.original || a.reply != b.reply) return "tuples";
     if (a.state != b.state) return "state";
+    if (a.mark != b.mark) return "mark";
     if ((a.status & kStatusMask) != (b.status & kStatusMask)) return "status";
     if (!same_timeout(a, b)) return "time-out";
     if (with_counters && (a.packets != b.packets || a.bytes != b.bytes)) return "counters";
@@ -81,6 +77,7 @@ public:
     std::optional<Divergence> run() {
         if (auto d = steps()) return d;
         if (auto d = table()) return d;
+        if (auto d = events()) return d;
         return counts();
     }
     std::optional<Divergence> steps() {
@@ -104,16 +101,21 @@ private:
         if (is_summed_otherwise(steps_[at_].keys.front())) {
             const bool icmp = carries_icmp(steps_[at_].ip);
             if (k.seen == Seen::Invalid) ++(icmp ? apart_kernel_.error : apart_kernel_.invalid);
-            if (s.seen == Seen::Invalid && !is_malformed(s.reason))
-                ++(icmp ? apart_sluice_.error : apart_sluice_.invalid);
+            if (s.seen == Seen::Invalid) ++(icmp ? apart_sluice_.error : apart_sluice_.invalid);
             return {};
         }
-        if (k.seen != s.seen || k.dir != s.dir)
+        // The kernel drops it before any rule sees it.
+        const bool redirect = s.reason == "nat_redirect" && k.seen == Seen::Nothing;
+        if ((k.seen != s.seen || k.dir != s.dir) && !redirect)
             return divergence("ctstate", differential::to_text(k), differential::to_text(s));
-        const bool malformed = k.seen == Seen::Invalid && is_malformed(s.reason);
-        if (malformed) ++(carries_icmp(steps_[at_].ip) ? malformed_icmp_ : malformed_);
-        if (k.forwarded != s.forwarded && !malformed)
+        // What is INVALID leaves the kernel untranslated.
+        const bool held_back = k.seen == Seen::Invalid && s.reason == "nat_invalid";
+        if (s.reason == "nat_no_port" && !k.forwarded) ++unmapped_;
+        if (k.forwarded != s.forwarded && !held_back)
             return divergence("verdict", differential::to_text(k), differential::to_text(s));
+        const bool dccp = steps_[at_].keys.front().proto == ct::ipproto::kDccp;
+        if (profile_.nat != Nat::None && !held_back && !dccp && k.out != s.out)
+            return divergence("packet", bytes_text(k.out), bytes_text(s.out));
         return entries();
     }
 
@@ -126,13 +128,19 @@ private:
     /// the fate of the whole, but for the counters.
     std::optional<Divergence> fragment(Part part) {
         const Observation& s = sluice_.after[at_];
-        all_forwarded_ = all_forwarded_ && s.forwarded;
-        fragmented_.push_back(steps_[at_].keys.front());
+        any_forwarded_ = any_forwarded_ || s.forwarded;
+        if (!s.forwarded && not_forwarded_.empty()) not_forwarded_ = differential::to_text(s);
+        const auto& keys = steps_[at_].keys;
+        fragmented_.insert(fragmented_.end(), keys.begin(), keys.end());
         if (part == Part::Fragment) return {};
         const Observation& k = kernel_.after[at_];
-        const bool forwarded = std::exchange(all_forwarded_, true);
-        if (k.seen != s.seen || k.dir != s.dir || k.forwarded != forwarded)
-            return divergence("fragments", differential::to_text(k), differential::to_text(s));
+        const std::string lost = std::exchange(not_forwarded_, {});
+        // A rule has dropped the first, and so the others belong to nothing.
+        const bool all_lost = !std::exchange(any_forwarded_, false);
+        if (all_lost && !k.forwarded && s.seen == Seen::Invalid) return entries();
+        if (k.seen != s.seen || k.dir != s.dir || k.forwarded != lost.empty())
+            return divergence("fragments", differential::to_text(k),
+                              differential::to_text(s) + (lost.empty() ? "" : "; one: " + lost));
         return entries();
     }
 
@@ -174,6 +182,84 @@ private:
                             [&](const Entry& x) { return x.original == e.original; });
     }
 
+    /// What each connection's listeners were told, in order. When an entry is reaped whose time is
+    /// up is each router's own affair.
+    std::optional<Divergence> events() {
+        const auto theirs = by_connection(kernel_.events);
+        const auto ours = by_connection(sluice_.events);
+        std::vector<ct::Tuple> all;
+        for (const auto& [original, told] : theirs) all.push_back(original);
+        for (const auto& [original, told] : ours)
+            if (history(theirs, original).empty()) all.push_back(original);
+        for (const ct::Tuple& original : all) {
+            if (is_summed_otherwise(original)) continue;
+            const auto k = history(theirs, original);
+            const auto s = history(ours, original);
+            for (std::size_t i = 0; i < std::max(k.size(), s.size()); ++i) {
+                const bool alike = i < k.size() && i < s.size() && told_alike(k[i], s[i]);
+                if (alike) continue;
+                at_ = i < k.size() ? k[i].step : s[i].step;
+                return divergence("event", i < k.size() ? happening_text(k[i]) : "none",
+                                  i < s.size() ? happening_text(s[i]) : "none");
+            }
+        }
+        return {};
+    }
+    using History = std::vector<std::pair<ct::Tuple, std::vector<Happening>>>;
+
+    /// In the order in which the connections first came up. The kernel tells all that a packet has
+    /// changed at once, Sluice what the tracker and what a rule has changed one after the other:
+    /// updates of one step are taken together.
+    static History by_connection(const std::vector<Happening>& events) {
+        History all;
+        for (const Happening& h : events) {
+            auto at = std::find_if(all.begin(), all.end(),
+                                   [&](const auto& c) { return c.first == h.entry.original; });
+            if (at == all.end()) at = all.insert(all.end(), {h.entry.original, {}});
+            std::vector<Happening>& told = at->second;
+            const bool again = !told.empty() && h.kind == Happening::Kind::Update &&
+                               told.back().kind == h.kind && told.back().step == h.step;
+            if (!again) {
+                told.push_back(h);
+                continue;
+            }
+            const std::uint8_t state = told.back().entry.state;
+            told.back() = h;
+            if (h.entry.state == 0) told.back().entry.state = state;
+        }
+        return all;
+    }
+    static std::vector<Happening> history(const History& all, const ct::Tuple& original) {
+        for (const auto& [key, told] : all)
+            if (key == original) return told;
+        return {};
+    }
+    [[nodiscard]] bool told_alike(const Happening& a, const Happening& b) const {
+        if (a.kind != b.kind) return false;
+        const bool ends = a.kind == Happening::Kind::Destroy;
+        // The kernel waits for all fragments.
+        const bool same_step = a.step == b.step || !counts_alike(a.entry);
+        if (!ends && (!same_step || !same_timeout(a.entry, b.entry))) return false;
+        if (a.entry.mark != b.entry.mark) return false;
+        Entry x = a.entry;
+        Entry y = b.entry;
+        x.timeout_s = y.timeout_s = 0;
+        return differs(x, y, ends && counts_alike(x)).empty();
+    }
+    static std::string happening_text(const Happening& h) {
+        constexpr std::array kKinds{"NEW", "UPDATE", "DESTROY"};
+        return fmt::format("{} at step {}: {} mark {}", kKinds[static_cast<std::size_t>(h.kind)],
+                           h.step, differential::to_text(h.entry), h.entry.mark);
+    }
+    static std::string bytes_text(const std::vector<Bytes>& packets) {
+        std::string out;
+        for (const Bytes& p : packets) {
+            for (const std::uint8_t b : p) out += fmt::format("{:02x}", b);
+            out += ' ';
+        }
+        return out;
+    }
+
     std::optional<Divergence> counts() const {
         const auto text = [](const Counts& c) {
             return fmt::format(
@@ -186,8 +272,11 @@ private:
         theirs.error -= apart_kernel_.error;
         const std::string k = text(theirs);
         Counts ours = sluice_.counts;
-        ours.invalid += malformed_ - apart_sluice_.invalid;
-        ours.error += malformed_icmp_ - apart_sluice_.error;
+        ours.invalid -= apart_sluice_.invalid;
+        ours.error -= apart_sluice_.error;
+        // The kernel finds out when it confirms the entry; Sluice knows it before, and says so.
+        ours.insert_failed += unmapped_;
+        ours.drop += unmapped_;
         const std::string s = text(ours);
         if (k != s) return divergence("statistics", k, s);
         return {};
@@ -198,11 +287,10 @@ private:
     const Record& kernel_;
     const Record& sluice_;
     std::size_t at_ = 0;
-    bool all_forwarded_ = true;  ///< of the datagram in fragments so far
+    bool any_forwarded_ = false;  ///< of the datagram so far
+    std::string not_forwarded_;   ///< the first such fragment of the datagram so far
     std::vector<ct::Tuple> fragmented_;
-    // Dropped by Sluice, INVALID to the kernel, which counts ICMP messages as errors.
-    std::uint64_t malformed_ = 0;
-    std::uint64_t malformed_icmp_ = 0;
+    std::uint64_t unmapped_ = 0;  ///< packets for which no mapping was free
     // What was counted for packets that are not compared.
     Counts apart_kernel_;
     Counts apart_sluice_;

@@ -5,24 +5,12 @@
 
 #include "tests/differential/trace.hpp"
 
-#include <array>
 #include <cstddef>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace differential {
-
-/// A difference that stays, with its reason and the test that holds Sluice to it.
-struct Intended {
-    std::string_view name;
-    std::string_view reason;
-    std::string_view test;  ///< file and name
-};
-
-/// All of them.
-[[nodiscard]] const std::vector<Intended>& intended_differences();
 
 /// The first thing in which two records differ.
 struct Divergence {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tests/differential/kernel.hpp"
 
+#include "tests/differential/world.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -110,12 +112,17 @@ std::array<Descriptor, 2> make_router(const Profile& p) {
         links += fmt::format("addr add {}/24 dev {}\n", kPortAddress[i], dev);
         links += fmt::format("addr add {}/64 dev {} nodad\n", kPortAddress6[i], dev);
         set_sysctl("ipv4/conf/" + dev + "/rp_filter", 0);
+        set_sysctl("ipv4/conf/" + dev + "/send_redirects", 0);
     }
     set_sysctl("ipv4/conf/all/rp_filter", 0);
+    set_sysctl("ipv4/conf/all/send_redirects", 0);
     set_sysctl("ipv4/ip_forward", 1);
     set_sysctl("ipv6/conf/all/forwarding", 1);
+    // What nobody is known by is dropped without a word, which would be counted.
+    if (p.nat != Nat::None)
+        links += "route add blackhole 203.0.113.0/24\nroute add blackhole 2001:db8:3::/64\n";
     run({"ip", "-force", "-batch", "-"}, links);
-    run({"nft", "-f", "-"}, kRules);
+    run({"nft", "-f", "-"}, std::string{kRules} + nft_rules(p));
     const std::string ct = "netfilter/nf_conntrack_";
     set_sysctl(ct + "acct", 1);
     set_sysctl(ct + "checksum", p.checksum ? 1 : 0);
@@ -163,20 +170,22 @@ std::string why_no_kernel() {
     return status == 0 ? "" : "no network namespace with tun devices and nftables can be made here";
 }
 
-Kernel::Kernel(const Profile& profile) : tun_{make_router(profile)}, log_{kLogGroup} {
+Kernel::Kernel(const Profile& profile)
+    : tun_{make_router(profile)}, log_{kLogGroup}, translates_{profile.nat != Nat::None} {
     reset();
 }
 
-bool Kernel::drain(std::uint8_t port, const Step* wanted) {
+bool Kernel::drain(std::uint8_t port, const Step* wanted, std::vector<Bytes>* out) {
     std::array<std::uint8_t, 10'000> buffer;
     bool found = false;
     for (;;) {
         const ssize_t got = read(tun_[port].get(), buffer.data(), buffer.size());
         if (got < 0 && errno == EAGAIN) return found;
         if (got < 0) fail("tun device: read");
+        const auto size = static_cast<std::size_t>(got);
         if (wanted != nullptr)
-            found =
-                found || same_addresses(wanted->ip, buffer.data(), static_cast<std::size_t>(got));
+            found = found || translates_ || same_addresses(wanted->ip, buffer.data(), size);
+        if (out != nullptr) out->emplace_back(buffer.begin(), buffer.begin() + got);
     }
 }
 
@@ -197,14 +206,21 @@ Observation Kernel::packet(const Step& step) {
         if ((mark & 0x20) != 0) o.dir = ct::Dir::Reply;
     });
     const auto other = static_cast<std::uint8_t>(1 - step.port);
-    o.forwarded = drain(other, &step);
-    static_cast<void>(drain(step.port, nullptr));
+    o.forwarded = drain(other, &step, &o.out);
+    static_cast<void>(drain(step.port, nullptr, nullptr));
     for (const ct::Tuple& key : step.keys) {
         o.entries.push_back(conntrack_.find(key));
         if (o.entries.back()) remember(*o.entries.back());
     }
+    hear();
     check_clock();
     return o;
+}
+
+void Kernel::hear() {
+    events_.read([&](Happening::Kind kind, const Entry& e, std::uint32_t by) {
+        if (by != conntrack_.portid()) heard_.push_back({kind, step_, e});
+    });
 }
 
 void Kernel::remember(const Entry& e) {
@@ -214,6 +230,7 @@ void Kernel::remember(const Entry& e) {
 
 std::vector<Entry> Kernel::table() {
     std::vector<Entry> all = conntrack_.dump();
+    hear();
     check_clock();
     for (const Entry& e : all) remember(e);
     return all;
@@ -262,13 +279,16 @@ Counts Kernel::counts() {
 
 void Kernel::reset() {
     for (const ct::Tuple& original : known_) conntrack_.erase(original);
+    hear();
+    heard_.clear();
+    step_ = 0;
     known_.clear();
     base_ = conntrack_.counts();
     frozen_.clear();
     since_ = awake_since_ = Clock::now();
     disturbed_ = false;
-    static_cast<void>(drain(0, nullptr));
-    static_cast<void>(drain(1, nullptr));
+    static_cast<void>(drain(0, nullptr, nullptr));
+    static_cast<void>(drain(1, nullptr, nullptr));
     log_.read([](std::uint32_t) {});
 }
 

@@ -49,6 +49,10 @@ public:
 
     /// Injects the packet of a step and looks at what became of it.
     [[nodiscard]] Observation packet(const Step& step);
+    /// What happens from now on belongs to the step of that index.
+    void begin_step(std::size_t index) noexcept { step_ = index; }
+    /// Everything that the listeners of the connection table were told since reset().
+    [[nodiscard]] const std::vector<Happening>& events() const noexcept { return heard_; }
     /// Lets `seconds` pass for every entry.
     void wait(std::uint32_t seconds);
 
@@ -70,7 +74,9 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
 
-    [[nodiscard]] bool drain(std::uint8_t port, const Step* wanted);
+    /// Empties a port. True if it had the packet `wanted`; puts all that it had into `out`.
+    [[nodiscard]] bool drain(std::uint8_t port, const Step* wanted, std::vector<Bytes>* out);
+    void hear();
     /// What is left of every entry, rounded up to what it was set to.
     [[nodiscard]] std::vector<std::pair<ct::Tuple, std::uint32_t>> remaining();
     void check_clock();
@@ -78,7 +84,11 @@ private:
 
     std::array<Descriptor, 2> tun_;
     Ctnetlink conntrack_;
+    EventLog events_;
     RuleLog log_;
+    bool translates_;  ///< what leaves has other addresses than what came
+    std::size_t step_ = 0;
+    std::vector<Happening> heard_;
     /// Original tuples of the entries that packet() and table() have shown.
     std::vector<ct::Tuple> known_;
     std::vector<std::pair<ct::Tuple, std::uint32_t>> frozen_;

@@ -9,6 +9,7 @@
 #include "tests/differential/mutation.hpp"
 #include "tests/differential/runner.hpp"
 #include "tests/differential/sluice.hpp"
+#include "tests/differential/world.hpp"
 
 #include <fmt/format.h>
 
@@ -43,7 +44,7 @@ FirstSeeds run_profile(std::size_t index, std::uint64_t seeds) {
         std::vector<std::vector<Step>> all;
         for (; seed <= seeds && all.size() < kBatch; seed += step) {
             numbers.push_back(seed);
-            all.push_back(generate(seed, {}));
+            all.push_back(dressed(profile, generate(seed, {})));
         }
         std::vector<const std::vector<Step>*> batch;
         for (const auto& steps : all) batch.push_back(&steps);

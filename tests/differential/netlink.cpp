@@ -102,6 +102,7 @@ void put_tuple(nlmsghdr* h, std::uint16_t type, const ct::Tuple& t) {
     }
     mnl_attr_nest_end(h, proto);
     mnl_attr_nest_end(h, tuple);
+    if (t.zone != 0) mnl_attr_put_u16(h, CTA_ZONE, htons(t.zone));
 }
 
 ct::Tuple read_tuple(const nlattr* nest) {
@@ -135,12 +136,19 @@ ct::Tuple read_tuple(const nlattr* nest) {
     return t;
 }
 
+/// The zone of one of an entry's tuples: that of both directions, or of this one only.
+std::uint16_t zone_of(const Attributes& a, std::uint16_t tuple) {
+    if (a[CTA_ZONE] != nullptr) return ntohs(be16(a[CTA_ZONE]));
+    return ntohs(be16(nested(a[tuple])[CTA_TUPLE_ZONE]));
+}
+
 Entry read_entry(const nlmsghdr* h) {
     const Attributes a = attributes_of(h);
     Entry e;
     e.original = read_tuple(a[CTA_TUPLE_ORIG]);
     e.reply = read_tuple(a[CTA_TUPLE_REPLY]);
-    e.original.zone = e.reply.zone = ntohs(be16(a[CTA_ZONE]));
+    e.original.zone = zone_of(a, CTA_TUPLE_ORIG);
+    e.reply.zone = zone_of(a, CTA_TUPLE_REPLY);
     e.status = be32(a[CTA_STATUS]);
     e.timeout_s = be32(a[CTA_TIMEOUT]);
     e.mark = be32(a[CTA_MARK]);
@@ -248,6 +256,35 @@ Counts Ctnetlink::counts() {
     });
     if (error != 0) fail("ctnetlink: statistics", error);
     return sum;
+}
+
+EventLog::EventLog() : socket_{open_netfilter()}, buffer_(kBufferBytes) {
+    for (int group : {NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE, NFNLGRP_CONNTRACK_DESTROY})
+        if (mnl_socket_setsockopt(socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)
+            fail("connection events");
+    const int fd = mnl_socket_get_fd(socket_.get());
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0) fail("connection events: fcntl");
+}
+
+void EventLog::read(
+    const std::function<void(Happening::Kind, const Entry&, std::uint32_t by)>& take) {
+    constexpr std::uint16_t kNew = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW;
+    constexpr std::uint16_t kDelete = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
+    for (;;) {
+        const ssize_t got = mnl_socket_recvfrom(socket_.get(), buffer_.data(), buffer_.size());
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (got < 0) fail("connection events: receive");
+        auto left = static_cast<int>(got);
+        for (const auto* m = reinterpret_cast<const nlmsghdr*>(buffer_.data());
+             mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+            const bool fresh = (m->nlmsg_flags & NLM_F_CREATE) != 0;
+            if (m->nlmsg_type == kDelete)
+                take(Happening::Kind::Destroy, read_entry(m), m->nlmsg_pid);
+            else if (m->nlmsg_type == kNew)
+                take(fresh ? Happening::Kind::New : Happening::Kind::Update, read_entry(m),
+                     m->nlmsg_pid);
+        }
+    }
 }
 
 RuleLog::RuleLog(std::uint16_t group) : socket_{open_netfilter()}, buffer_(kBufferBytes) {

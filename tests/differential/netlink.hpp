@@ -34,6 +34,8 @@ public:
     /// Ends the entry with that original tuple, if there is one.
     void erase(const ct::Tuple& original);
     [[nodiscard]] Counts counts();
+    /// The name of this socket: the kernel tells it with what its requests have caused.
+    [[nodiscard]] std::uint32_t portid() const noexcept { return portid_; }
 
 private:
     /// Sends the request in `buffer_` and hands every answer to `take`. Returns the error number
@@ -47,6 +49,21 @@ private:
     std::uint32_t sequence_ = 0;
     std::vector<char> buffer_;
     std::vector<char> answer_;
+};
+
+/// The events of the connection table.
+class EventLog {
+public:
+    EventLog();
+
+    /// Hands each event since the last call to `take`, without waiting: what happened to which
+    /// entry, and which socket asked for it (0: none, a packet or time). Throws std::system_error
+    /// if some were lost.
+    void read(const std::function<void(Happening::Kind, const Entry&, std::uint32_t by)>& take);
+
+private:
+    Socket socket_;
+    std::vector<char> buffer_;
 };
 
 /// What the namespace's log rule says: one mark for each packet that passes it.

@@ -12,6 +12,10 @@ const std::vector<Profile>& profiles() {
         {.name = "no-checksum", .checksum = false},
         {.name = "liberal", .liberal = true, .max_retrans = 0},
         {.name = "ignore-invalid-rst", .ignore_invalid_rst = true},
+        {.name = "snat", .nat = Nat::Source},
+        {.name = "dnat", .nat = Nat::Destination},
+        {.name = "masquerade", .nat = Nat::Masquerade},
+        {.name = "zones-marks", .zones = true, .marks = true},
     };
     return all;
 }

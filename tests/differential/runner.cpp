@@ -28,6 +28,7 @@ struct Runner::Progress {
     void advance() {
         for (; at < steps->size(); ++at) {
             const Step& step = (*steps)[at];
+            kernel->begin_step(at);
             switch (step.kind) {
                 case Step::Kind::Packet:
                     record.after.push_back(kernel->packet(step));
@@ -41,8 +42,10 @@ struct Runner::Progress {
                     return;
             }
         }
+        kernel->begin_step(steps->size());
         record.table = kernel->table();
         record.counts = kernel->counts();
+        record.events = kernel->events();
     }
 
     /// Goes on behind the Age step at which advance() stopped.

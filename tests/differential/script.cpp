@@ -1,29 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tests/differential/script.hpp"
 
-#include "ct/wire/parse.hpp"
+#include "tests/differential/world.hpp"
 
 #include <algorithm>
 
 namespace differential {
-namespace {
-
-/// The tuple by which the packet itself says that it is known, if it says so clearly.
-std::optional<ct::Tuple> tuple_in(const Bytes& ip) {
-    Bytes frame(14, 0);
-    const bool six = !ip.empty() && ip[0] >> 4U == 6;
-    frame[12] = six ? 0x86 : 0x08;
-    frame[13] = six ? 0xdd : 0x00;
-    frame.insert(frame.end(), ip.begin(), ip.end());
-    ct::Packet p;
-    p.data = frame.data();
-    p.length = static_cast<std::uint32_t>(frame.size());
-    if (ct::parse(p, {.checksum = false}) != ct::Drop::None) return {};
-    if (p.fragment == ct::Fragment::Later) return {};
-    return p.icmp_error ? p.inner : p.tuple;
-}
-
-}  // namespace
 
 test::PacketBuilder Pair::from(From f) const {
     const std::string& src = f == From::Client ? client : server;

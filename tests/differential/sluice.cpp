@@ -2,6 +2,7 @@
 #include "tests/differential/sluice.hpp"
 
 #include "ct/wire/headers.hpp"
+#include "tests/differential/world.hpp"
 
 #include <fmt/format.h>
 
@@ -27,6 +28,7 @@ dp::Config make_config(const Profile& p) {
             "[[port]]\nname = \"tun{}\"\ndevice = \"net_null{}\"\nmtu = 9000\n"
             "addresses = [\"{}/24\", \"{}/64\"]\n",
             i, i, kPortAddress[i], kPortAddress6[i]);
+    text += config_rules(p);
     return dp::parse_config(text, "differential " + p.name);
 }
 
@@ -84,7 +86,13 @@ Entry entry_of(const ct::Snapshot& s) {
 
 Sluice::Sluice(const Profile& profile) : config_{make_config(profile)}, now_{kEpoch} {
     dp::replay::Listeners listeners;
-    listeners.frame = [](ct::PortId, ct::Nanos, std::span<const std::uint8_t>) {};
+    listeners.frame = [this](ct::PortId port, ct::Nanos, std::span<const std::uint8_t> frame) {
+        if (port == 1 - port_in_)
+            out_.emplace_back(frame.begin() + sizeof(ct::EthernetHeader), frame.end());
+    };
+    listeners.event = [this](const ct::Event& e) {
+        events_.push_back({static_cast<Happening::Kind>(e.type), step_, entry_of(e.conn)});
+    };
     listeners.verdict = [this](std::uint64_t n, const dp::replay::Verdict& v) {
         if (n < verdicts_.size()) verdicts_[n] = v;
     };
@@ -107,9 +115,12 @@ Observation Sluice::packet(const Step& step) {
     // Until it is decided: a fragment may wait for its first.
     verdicts_.push_back({.drop = ct::Drop::Stopped});
     const Bytes frame = frame_of(step, dp::replay::mac_of(config_, step.port));
+    port_in_ = step.port;
+    out_.clear();
     engine_->receive(step.port, {.when = now_, .bytes = frame}, number);
 
     Observation o;
+    o.out = std::move(out_);
     const std::vector<Entry> entries = table();
     for (const ct::Tuple& key : step.keys) {
         const auto found = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) {
@@ -127,10 +138,12 @@ Record Sluice::run(const std::vector<Step>& steps) {
     now_ += kBetweenSeeds;
     engine_->pass_time(now_);
     verdicts_.clear();
+    events_.clear();
     const ct::Counters before = engine_->conntrack().counters();
 
     Record record;
-    for (const Step& step : steps) {
+    for (step_ = 0; step_ < steps.size(); ++step_) {
+        const Step& step = steps[step_];
         if (step.kind == Step::Kind::Packet) {
             record.after.push_back(packet(step));
             continue;
@@ -142,6 +155,7 @@ Record Sluice::run(const std::vector<Step>& steps) {
     for (std::size_t i = 0, number = 0; i < steps.size(); ++i)
         if (steps[i].kind == Step::Kind::Packet) tell(verdicts_[number++], record.after[i]);
     record.table = table();
+    record.events = events_;
     const ct::Counters after = engine_->conntrack().counters();
     record.counts = {.invalid = after.invalid - before.invalid,
                      .insert_failed = after.insert_failed - before.insert_failed,

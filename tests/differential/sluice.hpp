@@ -31,6 +31,10 @@ private:
     std::uint64_t number_ = 0;
     // What the engine said of packets by number, since the seed began.
     std::vector<dp::replay::Verdict> verdicts_;
+    std::vector<Happening> events_;  ///< the same
+    std::size_t step_ = 0;
+    std::uint8_t port_in_ = 0;
+    std::vector<Bytes> out_;  ///< left by the other port since the current packet came
 };
 
 }  // namespace differential

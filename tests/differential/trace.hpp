@@ -58,6 +58,8 @@ struct Observation {
     std::optional<ct::Dir> dir;
     /// Of Step::keys, by index.
     std::vector<std::optional<Entry>> entries;
+    /// The packets, from their IP headers on, that left by the port by which it did not come.
+    std::vector<Bytes> out;
     /// Sluice's reason for a drop; empty for the kernel, which gives none.
     std::string reason;
 };
@@ -72,14 +74,26 @@ struct Counts {
     std::uint64_t clash_resolve = 0;
 };
 
+/// What a router told its listeners.
+struct Happening {
+    enum class Kind : std::uint8_t { New, Update, Destroy };
+    Kind kind = Kind::New;
+    std::size_t step = 0;  ///< after which it was told
+    Entry entry;           ///< without what this kind of event does not tell
+};
+
 /// All that a router showed of a seed. `after` has an element a step; those of waits are empty.
 struct Record {
     std::vector<Observation> after;
     std::vector<Entry> table;  ///< at the end
     Counts counts;
+    std::vector<Happening> events;
 };
 
-/// A set of sysctls that both routers are given.
+/// What the routers translate (world.hpp).
+enum class Nat : std::uint8_t { None, Source, Destination, Masquerade };
+
+/// A set of sysctls and rules that both routers are given.
 struct Profile {
     std::string name;
     bool checksum = true;
@@ -87,6 +101,9 @@ struct Profile {
     bool liberal = false;
     bool ignore_invalid_rst = false;
     std::uint32_t max_retrans = 3;
+    Nat nat = Nat::None;
+    bool zones = false;  ///< some hosts have a zone of their own, or half of one
+    bool marks = false;  ///< connections are marked by what they are
 };
 
 /// The profiles; seed N runs under number N modulo their count.

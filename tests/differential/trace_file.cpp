@@ -35,11 +35,12 @@ std::size_t index_in(const std::array<const char*, N>& names, const std::string&
     return static_cast<std::size_t>(at - names.begin());
 }
 
-std::string line_of(const ct::Tuple& t) {
+std::string line_of(const char* word, const ct::Tuple& t) {
     const std::size_t size = address_size(t.family);
-    return fmt::format("key {} {} {} {} {} {}", static_cast<int>(t.family), t.proto,
+    const std::string zone = t.zone == 0 ? "" : fmt::format(" {}", t.zone);
+    return fmt::format("{} {} {} {} {} {} {}{}", word, static_cast<int>(t.family), t.proto,
                        hex(t.src.bytes.data(), size), hex(t.dst.bytes.data(), size), t.sport.host(),
-                       t.dport.host());
+                       t.dport.host(), zone);
 }
 
 ct::Tuple read_key(std::istringstream& in) {
@@ -57,6 +58,7 @@ ct::Tuple read_key(std::istringstream& in) {
     const Bytes to = test::from_hex(dst);
     if (!in || from.size() != address_size(t.family) || to.size() != from.size())
         throw std::invalid_argument("a key has family, protocol, two addresses and two numbers");
+    if (!(in >> t.zone)) t.zone = 0;
     std::copy(from.begin(), from.end(), t.src.bytes.begin());
     std::copy(to.begin(), to.end(), t.dst.bytes.begin());
     t.sport = ct::Be16::from_host(sport);
@@ -75,6 +77,9 @@ Entry read_entry(std::istringstream& in, const ct::Tuple& key) {
         bytes >> e.bytes[0] >> e.bytes[1];
     if (!in || packets != "packets" || bytes != "bytes")
         throw std::invalid_argument("an entry has direction, state, status, seconds and counters");
+    std::string mark;
+    if (in >> mark && (mark != "mark" || !(in >> e.mark)))
+        throw std::invalid_argument("behind an entry's counters there may be its mark");
     e.original = dir == "original" ? key : reply_of(key);
     e.reply = reply_of(e.original);
     e.state = static_cast<std::uint8_t>(state);
@@ -107,12 +112,22 @@ public:
             kernel(in);
         } else if (word == "entry" && !out_.steps.empty() && !out_.steps.back().keys.empty()) {
             out_.kernel.after.back().entries.back() = read_entry(in, out_.steps.back().keys.back());
+        } else if ((word == "original" || word == "reply") && has_entry()) {
+            Entry& e = *out_.kernel.after.back().entries.back();
+            (word == "original" ? e.original : e.reply) = read_key(in);
+        } else if (word == "out" && !out_.steps.empty()) {
+            in >> word;
+            out_.kernel.after.back().out.push_back(test::from_hex(word));
         } else {
             throw std::invalid_argument("unexpected '" + word + "'");
         }
     }
 
 private:
+    [[nodiscard]] bool has_entry() const {
+        return !out_.kernel.after.empty() && !out_.kernel.after.back().entries.empty() &&
+               out_.kernel.after.back().entries.back().has_value();
+    }
     void add(Step step) {
         step.note = std::move(note_);
         note_.clear();
@@ -175,13 +190,19 @@ void write_trace(const std::string& path, const Trace& trace, const std::string&
         out << fmt::format("kernel {} {} {}\n", o.forwarded ? "out" : "drop",
                            kSeen[static_cast<std::size_t>(o.seen)], dir);
         for (std::size_t k = 0; k < s.keys.size(); ++k) {
-            out << line_of(s.keys[k]) << '\n';
+            out << line_of("key", s.keys[k]) << '\n';
             if (!o.entries[k]) continue;
             const Entry& e = *o.entries[k];
-            out << fmt::format("entry {} {} {:#x} {} packets {} {} bytes {} {}\n",
+            out << fmt::format("entry {} {} {:#x} {} packets {} {} bytes {} {}{}\n",
                                e.original == s.keys[k] ? "original" : "reply", e.state, e.status,
-                               e.timeout_s, e.packets[0], e.packets[1], e.bytes[0], e.bytes[1]);
+                               e.timeout_s, e.packets[0], e.packets[1], e.bytes[0], e.bytes[1],
+                               e.mark == 0 ? "" : fmt::format(" mark {}", e.mark));
+            if (e.reply == reply_of(e.original)) continue;
+            out << line_of("original", e.original) << '\n' << line_of("reply", e.reply) << '\n';
         }
+        if (trace.profile.nat == Nat::None) continue;
+        for (const Bytes& packet : o.out)
+            out << "out " << hex(packet.data(), packet.size()) << '\n';
     }
     out.flush();
     if (!out) throw std::runtime_error(path + ": cannot be written");

@@ -10,11 +10,14 @@
 //     key 2 6 c000020a c633640a 40000 80
 //     kernel out NEW original
 //     entry original 1 0x8 120 packets 1 0 bytes 40 0
+//     out 450000283...
 //     wait 119
 //
 // A packet has any number of keys (family, protocol, source, destination, and what the tuple holds
 // of ports), each followed by what the kernel had under it: a line `entry` with direction, state,
-// status, seconds, packets and bytes; or none.
+// status, seconds, packets and bytes; or none. An entry whose reply is not the mirror image has
+// both tuples in lines `original` and `reply` behind it; where the profile translates, a line `out`
+// has each packet that left by the other port.
 #pragma once
 
 #include "tests/differential/trace.hpp"
