@@ -191,6 +191,8 @@ std::string_view name_of(nat::Action action) noexcept {
             return "dnat";
         case Redirect:
             return "redirect";
+        case Nat64:
+            return "nat64";
     }
     return "?";
 }
