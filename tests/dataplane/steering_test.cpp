@@ -93,7 +93,7 @@ TEST(Steering, KnowsNothingOfADeviceThatWillNotSay) {
     std::uint16_t device = 0;
     ASSERT_EQ(rte_eth_dev_get_port_by_name("net_null_steering", &device), 0);
     rte_eth_conf conf{};
-    for (const std::uint16_t queues : {1, 2}) {
+    for (std::uint16_t queues = 1; queues <= 2; ++queues) {
         conf.rxmode.mq_mode = queues > 1 ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE;
         ASSERT_EQ(rte_eth_dev_configure(device, queues, queues, &conf), 0);
         EXPECT_FALSE(dp::rss_state_of(device)) << queues << " queues";
