@@ -73,7 +73,9 @@ void ArgumentParser::choose_format() {
 }
 
 void ArgumentParser::check_rules() const {
-    if (!out_.request.name.empty() && command_ != 'x' && out_.request.command != Command::Sysctl)
+    const Command command = out_.request.command;
+    if (!out_.request.name.empty() && command_ != 'x' && command != Command::Sysctl &&
+        command != Command::Port)
         throw BadParameter{"`--in' goes with `explain' only"};
     if (command_ == 'R') return;
     if (command_ == 'x') {

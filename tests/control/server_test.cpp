@@ -168,9 +168,9 @@ TEST(Server, TakesAPortOutOfServiceAndPutsItBack) {
     Request r = request(Command::Port);
     r.name = "wan";
     r.value = 0;
-    EXPECT_EQ(ask(daemon.path(), r).data, R"({"port":"wan","up":false,"ended":3})");
+    EXPECT_EQ(ask(daemon.path(), r).data, R"({"ended":3,"port":"wan","up":false})");
     r.value = 1;
-    EXPECT_EQ(ask(daemon.path(), r).data, R"({"port":"wan","up":true,"ended":0})");
+    EXPECT_EQ(ask(daemon.path(), r).data, R"({"ended":0,"port":"wan","up":true})");
 
     r.name = "dmz";
     EXPECT_EQ(ask(daemon.path(), r).error, "there is no port 'dmz'");
