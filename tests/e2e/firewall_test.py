@@ -33,10 +33,11 @@ class Firewall(LabCase):
         return host.run("curl", "-sS", "--fail", "--max-time", 2, *options, url, check=False)
 
     def test_the_web_is_open_to_all(self):
-        self.assertEqual(self.fetch(self.world, f"http://{WEB}/").stdout, f"hello {ANYBODY}\n")
+        self.assertEqual(self.fetch(self.world, f"http://{WEB}/", "--local-port", 40_000).stdout,
+                         f"hello {ANYBODY}\n")
         self.assertEqual(self.fetch(self.world, "http://[2001:db8:1::80]/").stdout,
                          "hello 2001:db8:2::2\n")
-        entry = self.entry("-p", "tcp", "-d", WEB, "--dport", "80", "-s", ANYBODY)
+        entry = self.entry("-p", "tcp", "-d", WEB, "--sport", 40_000, "-s", ANYBODY)
         self.assertEqual(entry["reply"]["dst"], ANYBODY)
         self.assertGreater(int(entry["packets"]), 4)  # acct = true
 
