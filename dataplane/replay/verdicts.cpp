@@ -1,32 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/replay/verdicts.hpp"
 
+#include "dataplane/control/story.hpp"
+
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
 
 namespace dp::replay {
-namespace {
-
-[[nodiscard]] std::string_view name_of(ct::CtState state) noexcept {
-    switch (state) {
-        case ct::CtState::None:
-            return "-";
-        case ct::CtState::New:
-            return "NEW";
-        case ct::CtState::Established:
-            return "ESTABLISHED";
-        case ct::CtState::Related:
-            return "RELATED";
-        case ct::CtState::Invalid:
-            return "INVALID";
-        case ct::CtState::Untracked:
-            return "UNTRACKED";
-    }
-    return "-";
-}
-
-}  // namespace
 
 Verdict verdict_of(const ct::Packet& p) noexcept {
     Verdict v{.drop = p.drop, .state = p.state, .dir = p.dir, .has_connection = false};
@@ -41,7 +22,7 @@ std::string line_of(std::uint64_t n, std::string_view port, const Verdict& v) {
     line += ' ';
     line += port;
     line += v.drop == ct::Drop::None ? " accept " : " drop ";
-    line += name_of(v.state);
+    line += ctstate_name(v.state);
     line += !v.has_connection ? " - " : v.dir == ct::Dir::Original ? " original " : " reply ";
     line += v.drop == ct::Drop::None ? "-" : ct::name_of(v.drop);
     return line;
