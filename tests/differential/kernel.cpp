@@ -143,6 +143,14 @@ bool same_addresses(const Bytes& a, const std::uint8_t* b, std::size_t size) {
                       a.begin() + static_cast<std::ptrdiff_t>(at + count), b + at);
 }
 
+/// True of an IPv6 packet to a multicast group of the link (RFC 4291 2.7): no router passes one on,
+/// so the kernel speaks for itself, as with its reports of the groups it listens to (RFC 3810).
+bool stays_on_link(const std::uint8_t* packet, std::size_t size) {
+    constexpr std::size_t kDestination = 24;
+    return size >= kDestination + 16 && packet[0] >> 4U == 6 && packet[kDestination] == 0xff &&
+           (packet[kDestination + 1] & 0xfU) <= 2;
+}
+
 Seen seen_of(std::uint32_t mark) {
     return static_cast<Seen>(mark & 0xf);
 }
@@ -183,6 +191,7 @@ bool Kernel::drain(std::uint8_t port, const Step* wanted, std::vector<Bytes>* ou
         if (got < 0 && errno == EAGAIN) return found;
         if (got < 0) fail("tun device: read");
         const auto size = static_cast<std::size_t>(got);
+        if (stays_on_link(buffer.data(), size)) continue;
         if (wanted != nullptr)
             found = found || translates_ || same_addresses(wanted->ip, buffer.data(), size);
         if (out != nullptr) out->emplace_back(buffer.begin(), buffer.begin() + got);
