@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 #include <rte_dev.h>
+#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
 #include <algorithm>
@@ -49,6 +51,35 @@ inline constexpr const char* kTap = "net_tap";
         std::clamp<std::uint32_t>(whole_lines, RTE_MBUF_DEFAULT_BUF_SIZE, 0xffc0));
 }
 
+/// True if the port's device finds a buffer by its page: a PCI device by its physical address,
+/// AF_XDP because its rings refuse a buffer on two pages.
+[[nodiscard]] bool needs_whole_pages(const PortConfig& port) {
+    return port.pci || port.device.starts_with("net_af_xdp");
+}
+
+/// A pool whose buffers lie one behind the other, on ordinary pages. rte_pktmbuf_pool_create()
+/// lets none cross a page there, which leaves one a page: the headers of all of them then share a
+/// few sets of the first-level cache, at a tenth of the speed. Null, with rte_errno, on failure.
+[[nodiscard]] rte_mempool* make_dense_pool(const std::string& name, unsigned count,
+                                           std::uint16_t room, int socket) {
+    rte_mempool* pool = rte_mempool_create_empty(
+        name.c_str(), count, static_cast<unsigned>(sizeof(rte_mbuf)) + room, kPoolCache,
+        sizeof(rte_pktmbuf_pool_private), socket, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (pool == nullptr) return nullptr;
+    rte_pktmbuf_pool_private sizes{};
+    sizes.mbuf_data_room_size = room;
+    rte_pktmbuf_pool_init(pool, &sizes);
+    int made = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr);
+    if (made == 0) made = rte_mempool_populate_default(pool);
+    if (made < 0) {
+        rte_mempool_free(pool);
+        rte_errno = -made;
+        return nullptr;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+    return pool;
+}
+
 /// Toeplitz with this key gives both directions of a flow one hash (Woo and Park, 2012).
 [[nodiscard]] std::vector<std::uint8_t> symmetric_key(std::size_t size) {
     std::vector<std::uint8_t> key(size);
@@ -73,12 +104,16 @@ BufferPools::BufferPools(const Config& config, unsigned workers, const std::vect
     static std::atomic<unsigned> next{0};
     const auto count = static_cast<unsigned>(buffers_for(config, workers));
     const std::uint16_t room = data_room_for(config);
+    const bool any_page_will_do =
+        rte_eal_has_hugepages() == 0 &&
+        std::none_of(config.ports.begin(), config.ports.end(), needs_whole_pages);
     for (const int node : nodes.empty() ? std::vector<int>{-1} : nodes) {
         if (pools_.count(node) != 0) continue;
         const std::string name = fmt::format("sluice_packets{}", next.fetch_add(1));
         const int socket = node < 0 ? SOCKET_ID_ANY : node;
-        rte_mempool* pool =
-            rte_pktmbuf_pool_create(name.c_str(), count, kPoolCache, 0, room, socket);
+        rte_mempool* pool = any_page_will_do ? make_dense_pool(name, count, room, socket)
+                                             : rte_pktmbuf_pool_create(name.c_str(), count,
+                                                                       kPoolCache, 0, room, socket);
         if (pool == nullptr)
             throw std::runtime_error{
                 fmt::format("no memory for {} packet buffers of {} bytes ({}); lower descriptors "

@@ -38,8 +38,8 @@ constexpr std::uint32_t kAbove = 1U << 31;  ///< the table is fuller than ...
 
 /// What confirm() will say of a mapping that is still being made.
 [[nodiscard]] std::uint16_t nat_status(const ct::Tuple& original, const ct::Tuple& reply) noexcept {
+    // Field by field: a tuple that was just written so cannot yet be read in whole words.
     const ct::Tuple mirror = ct::reply_of(original);
-    if (reply == mirror) return 0;
     unsigned status = 0;
     const bool icmp = ct::is_icmp(original.proto);
     if (reply.src != mirror.src || (!icmp && reply.sport != mirror.sport))
@@ -313,7 +313,7 @@ void RuleSet::follow(const Rule& rule, RawVerdict& out) const noexcept {
 }
 
 template <class OnHit>
-[[gnu::always_inline]] inline RawVerdict RuleSet::search_raw(PacketView v, OnHit on_hit) const {
+[[gnu::always_inline]] inline RawVerdict RuleSet::search_raw(PacketView& v, OnHit on_hit) const {
     RawVerdict out;
     out.packet_mark = v.packet_mark;
     for (const Compiled& c : raw_) {
@@ -336,11 +336,12 @@ RawVerdict RuleSet::raw(ct::WorkerId w, const ct::Packet& p) const noexcept {
 }
 
 RawVerdict RuleSet::peek_raw(const ct::Packet& p, std::vector<std::size_t>& matched) const {
-    return search_raw(wire_view(p), [&](std::size_t i) { matched.push_back(i); });
+    PacketView v = wire_view(p);
+    return search_raw(v, [&](std::size_t i) { matched.push_back(i); });
 }
 
 template <class OnHit>
-[[gnu::always_inline]] inline FilterVerdict RuleSet::search_filter(ct::Packet& p, PacketView v,
+[[gnu::always_inline]] inline FilterVerdict RuleSet::search_filter(ct::Packet& p, PacketView& v,
                                                                    ct::ConnFacts* facts,
                                                                    OnHit on_hit) const {
     FilterVerdict out;

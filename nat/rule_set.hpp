@@ -223,9 +223,9 @@ private:
     void follow(const Rule& rule, RawVerdict& out) const noexcept;
     /// The two chains, which tell `on_hit` of each rule that matches, by its index.
     template <class OnHit>
-    [[nodiscard]] RawVerdict search_raw(PacketView v, OnHit on_hit) const;
+    [[nodiscard]] RawVerdict search_raw(PacketView& v, OnHit on_hit) const;
     template <class OnHit>
-    [[nodiscard]] FilterVerdict search_filter(ct::Packet& p, PacketView v, ct::ConnFacts* facts,
+    [[nodiscard]] FilterVerdict search_filter(ct::Packet& p, PacketView& v, ct::ConnFacts* facts,
                                               OnHit on_hit) const;
     [[nodiscard]] static const Compiled* first_match(const CompiledChain& chain,
                                                      const PacketView& v) noexcept;

@@ -186,7 +186,8 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
         return over ? ct::Drop::NatUntranslatable : ct::Drop::None;
     // Who came in by a mapping, from inside, meets the rules as if he had left.
     const bool turned = (p.lease & lease::kDestination) != 0 && p.mapping_port != ct::kNoPort;
-    const std::optional<Hairpin> hairpin = turned ? std::nullopt : hairpin_of(p);
+    const std::optional<Hairpin> hairpin =
+        turned || !rules_.has_hairpin() ? std::nullopt : hairpin_of(p);
     const ct::PortId leaves_by = turned ? p.mapping_port : hairpin ? hairpin->as_from : p.out_port;
     const Rule* rule = over     ? rules_.peek_nat64(p)
                        : turned ? rules_.match_turned(w, p, leaves_by)
@@ -306,7 +307,8 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     if (field == nullptr || (p.lease & lease::kSource) != 0) return ct::Drop::NatNoPort;
     let_go(w, p, now);
     const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
-    const std::optional<Hairpin> hairpin = leaves ? hairpin_of(p) : std::nullopt;
+    const std::optional<Hairpin> hairpin =
+        leaves && rules_.has_hairpin() ? hairpin_of(p) : std::nullopt;
     const ct::PortId leaves_by = hairpin ? hairpin->as_from : p.out_port;
     const Rule* rule = nullptr;
     if (crosses(p))
@@ -353,7 +355,7 @@ ct::Drop Setup::follow(ct::WorkerId w, ct::Packet& p, const Master& master,
 }
 
 std::optional<Setup::Hairpin> Setup::hairpin_of(const ct::Packet& p) const noexcept {
-    if (!rules_.has_hairpin() || p.reply.src == p.original.dst) return std::nullopt;
+    if (p.reply.src == p.original.dst) return std::nullopt;
     const Rule* rule = rules_.hairpin_rule(p);
     if (rule == nullptr || p.in_port == rule->match.in_port) return std::nullopt;
     const bool turns_back = p.out_port == p.in_port;

@@ -306,7 +306,8 @@ private:
         ct::PortId as_from;  ///< the port whose rules translate its source
         bool turns_back;     ///< it leaves by the port that it came in by
     };
-    /// Nothing unless p has been translated by a rule with `hairpin` on its way inside.
+    /// Nothing unless p has been translated by a rule with `hairpin`, which there is, on its way
+    /// inside.
     [[nodiscard]] std::optional<Hairpin> hairpin_of(const ct::Packet& p) const noexcept;
     /// The first free port of the range in order, beginning `start` behind its first, but not far.
     [[nodiscard]] bool step_through(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
