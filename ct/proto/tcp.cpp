@@ -457,7 +457,8 @@ Verdict open(const Packet& p, SideLines& side, const Settings& s) noexcept {
     w.flags = options.flags;
     w.adjust = 0;
     side.window[1] = TcpWindow{};
-    side.last = TcpLast{.segment = static_cast<std::uint8_t>(segment)};
+    side.last = TcpLast{};
+    side.last.segment = static_cast<std::uint8_t>(segment);
     Verdict v{.state = static_cast<std::uint8_t>(state),
               .state_changed = true,
               .why = Why::Opens,
