@@ -25,6 +25,7 @@ namespace {
 constexpr std::size_t kMostProblems = 20;           // shown; the rest are counted
 constexpr std::size_t kLargestFile = 4UL << 20;     // bytes
 constexpr std::size_t kLongestSyntaxMessage = 160;  // characters
+constexpr std::size_t kDeepestKey = 16;             // parts
 
 std::string line_of(const std::string& file, const ConfigProblem& p) {
     const std::string where = p.line > 0 ? fmt::format("{}:{}", file, p.line) : file;
@@ -36,7 +37,8 @@ std::string text_of(const std::string& file, const std::vector<ConfigProblem>& p
     for (std::size_t i = 0; i < problems.size() && i < kMostProblems; ++i)
         out += (i == 0 ? "" : "\n") + line_of(file, problems[i]);
     if (problems.size() > kMostProblems)
-        out += fmt::format("\n{}: {} more mistakes; correct these first", file,
+        out += fmt::format("\n{}: {}{} more mistakes; correct these first", file,
+                           problems.size() < Problems::kMost ? "" : "at least ",
                            problems.size() - kMostProblems);
     return out;
 }
@@ -52,10 +54,69 @@ ConfigProblem syntax_problem(const toml::parse_error& error) {
             twice ? "define it once" : "see https://toml.io for the syntax"};
 }
 
+/// Takes the string that begins at text[at], and adds the lines that it ends to `line`. Gives where
+/// its last quote stands, or the end of `text`.
+std::size_t end_of_string(std::string_view text, std::size_t at, int& line) {
+    const char quote = text[at];
+    const std::string mark(text.substr(at).starts_with(std::string(3, quote)) ? 3 : 1, quote);
+    for (std::size_t i = at + mark.size(); i < text.size(); ++i) {
+        if (text[i] == '\n') {
+            ++line;
+            if (mark.size() == 1) return i;  // no TOML: toml++ says so
+        } else if (text[i] == '\\' && quote == '"') {
+            if (++i < text.size() && text[i] == '\n') ++line;
+        } else if (text.substr(i).starts_with(mark)) {
+            i += mark.size() - 1;
+            // Two quotes may stand before the three that end it.
+            for (int more = 0; mark.size() == 3 && more < 2; ++more)
+                if (i + 1 < text.size() && text[i + 1] == quote) ++i;
+            return i;
+        }
+    }
+    return text.size();
+}
+
+/// The line of the first key of more than kDeepestKey parts, like `a.b.c`; 0 if there is none.
+/// toml++ 3.3 makes a table in a table of each part, and frees them by recursion, for which the
+/// stack is too small if a file has a hundred thousand of them.
+int line_of_deep_key(std::string_view text) {
+    int line = 1;
+    std::size_t parts = 1;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        switch (text[i]) {
+            case '\n':
+                ++line;
+                [[fallthrough]];
+            case '=':
+            case ',':
+            case '[':
+            case '{':
+                parts = 1;
+                break;
+            case '.':
+                if (++parts > kDeepestKey) return line;
+                break;
+            case '#':
+                i = std::min(text.find('\n', i), text.size()) - 1;
+                break;
+            case '"':
+            case '\'':
+                i = end_of_string(text, i, line);
+                break;
+            default:
+                break;
+        }
+    }
+    return 0;
+}
+
 toml::table parse_toml(std::string_view text, const std::string& file) {
     if (text.size() > kLargestFile)
         throw ConfigError(file, {{0, fmt::format("the file has {} bytes", text.size()),
                                   fmt::format("at most {} are read", kLargestFile)}});
+    if (const int line = line_of_deep_key(text); line != 0)
+        throw ConfigError(file, {{line, fmt::format("a key has more than {} parts", kDeepestKey),
+                                  "no key has more than three, like conntrack.timeouts.udp"}});
     try {
         return toml::parse(text);
     } catch (const toml::parse_error& error) {
@@ -153,12 +214,9 @@ ct::PortId Config::find_port(std::string_view name) const noexcept {
     return ct::kNoPort;
 }
 
-Config parse_config(std::string_view text, std::string_view file, const Machine& machine) {
-    Config config;
-    config.file = file;
-    const toml::table table = parse_toml(text, config.file);
-    Problems problems;
-    Section root{table, "", problems};
+namespace {
+
+void read_all(Section& root, const Machine& machine, Config& config) {
     read_dataplane(root, machine, config);
     read_ports(root, config);
     read_conntrack(root, machine, config);
@@ -171,6 +229,21 @@ Config parse_config(std::string_view text, std::string_view file, const Machine&
     read_services(root, config);
     read_nat_log(root, config);
     root.finish();
+}
+
+}  // namespace
+
+Config parse_config(std::string_view text, std::string_view file, const Machine& machine) {
+    Config config;
+    config.file = file;
+    const toml::table table = parse_toml(text, config.file);
+    Problems problems;
+    try {
+        Section root{table, "", problems};
+        read_all(root, machine, config);
+    } catch (const Problems::Full&) {
+        // They are reported like fewer.
+    }
     if (problems.count() > 0) throw ConfigError(config.file, std::move(problems).sorted());
     return config;
 }

@@ -67,7 +67,13 @@ void read_adaptive(Section& conntrack, ct::Adaptive& out) {
 
 void read_reserve(Section& conntrack, ct::Settings& out) {
     std::uint64_t sum = 0;
-    for (Section& section : conntrack.sections("reserve")) {
+    auto sections = conntrack.sections("reserve");
+    if (sections.size() > ct::kMaxReservations) {
+        conntrack.problem("reserve", fmt::format("there are {} reservations", sections.size()),
+                          fmt::format("write {} at most", ct::kMaxReservations));
+        sections.erase(sections.begin() + ct::kMaxReservations, sections.end());
+    }
+    for (Section& section : sections) {
         std::optional<ct::Prefix> prefix;
         if (const auto text = section.text("prefix"))
             prefix = read_prefix(section, "prefix", *text);
@@ -89,10 +95,6 @@ void read_reserve(Section& conntrack, ct::Settings& out) {
         sum += *entries;
         out.room.reserve.push_back({*prefix, *entries});
     }
-    if (out.room.reserve.size() > ct::kMaxReservations)
-        conntrack.problem("reserve",
-                          fmt::format("there are {} reservations", out.room.reserve.size()),
-                          fmt::format("write {} at most", ct::kMaxReservations));
     if (sum > out.max)
         conntrack.problem("reserve",
                           fmt::format("{} of {} entries are reserved", sum, out.max.get()),

@@ -7,11 +7,14 @@
 #include "dataplane/control/config.hpp"
 #include "dataplane/control/config_reader.hpp"
 
+#include <span>
+
 namespace dp {
 
 /// Limits that keep one file's mistakes from costing much: [[port]] (DPDK's RTE_MAX_ETHPORTS is
 /// 32), what the lists of one [[rule]] may multiply to, and what all rules come to.
 inline constexpr std::size_t kMaxPorts = 32;
+inline constexpr std::size_t kMaxAddresses = 256;  ///< of one port
 inline constexpr std::size_t kMaxRulesPerSection = 256;
 inline constexpr std::size_t kMaxRules = 8192;
 inline constexpr std::size_t kMaxPrefixPairs = 64;
@@ -81,8 +84,8 @@ void check_carriers(std::span<Section> sections, const Config& config,
 [[nodiscard]] ct::PortId port_with_subnet_of(const Config& config, ct::Family family,
                                              const ct::Addr& address);
 
-/// Reports every condition that makes `rule` one that no packet can match, or that has no meaning
-/// in its chain. `section` is where it stands.
-void check_rule(Section& section, const Config& config, const nat::Rule& rule);
+/// Reports every condition that makes one of `rules` one that no packet can match, or that has no
+/// meaning in its chain. All are of one `section`: they differ only in what its lists hold.
+void check_rules(Section& section, const Config& config, std::span<const nat::Rule> rules);
 
 }  // namespace dp

@@ -163,6 +163,11 @@ void read_addresses(Section& section, const Config& config, PortConfig& port) {
                         "leave 'addresses' out, or set mode = \"router\" in [dataplane]");
         return;
     }
+    if (addresses.size() > kMaxAddresses) {
+        section.problem("addresses", fmt::format("a port has {} addresses", addresses.size()),
+                        fmt::format("give it {} at most", kMaxAddresses));
+        return;
+    }
     for (const Text& text : addresses) {
         const auto prefix = parse_prefix(text.value);
         if (!prefix || text.value.find('/') == std::string::npos) {

@@ -50,6 +50,7 @@ void Problems::add(int line, std::string problem, std::string remedy) {
     // A rule that stands for several (a list of ports) is read once for each.
     if (std::find(problems_.begin(), problems_.end(), p) == problems_.end())
         problems_.push_back(std::move(p));
+    if (problems_.size() >= kMost) throw Full{};
 }
 
 std::vector<ConfigProblem> Problems::sorted() && {

@@ -27,6 +27,12 @@ namespace dp {
 /// The mistakes found so far.
 class Problems {
 public:
+    /// So many end the reading: nobody corrects more at once, and a large file of nothing else
+    /// would take hours and gigabytes.
+    static constexpr std::size_t kMost = 1000;
+    /// Thrown by add() when there are kMost.
+    struct Full {};
+
     void add(int line, std::string problem, std::string remedy);
     [[nodiscard]] std::size_t count() const noexcept { return problems_.size(); }
     /// All of them by line; those of one line in the order in which they were found.

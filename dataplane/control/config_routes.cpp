@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 namespace dp {
 namespace {
@@ -90,12 +92,20 @@ void check_without_gateway(Section& section, const Config& config, const RouteCo
         "give it one to ask its neighbours from, or name a gateway with 'via'");
 }
 
-void check_duplicate(Section& section, const Config& config, const RouteConfig& route) {
-    for (const RouteConfig& other : config.routes) {
-        if (other.to != route.to) continue;
+/// Where in the file a thing is defined, by what names it. A file may have 100,000 routes.
+template <class Key>
+using Lines = std::map<Key, int>;
+using RouteKey = std::tuple<ct::Family, std::uint8_t, decltype(ct::Addr::bytes)>;
+using NeighbourKey = std::tuple<ct::Family, decltype(ct::Addr::bytes), ct::PortId>;
+
+void check_duplicate(Section& section, const Config& config, const RouteConfig& route,
+                     Lines<RouteKey>& defined) {
+    const auto [other, is_new] =
+        defined.try_emplace({route.to.family, route.to.length, route.to.addr.bytes}, route.line);
+    if (!is_new) {
         section.problem("to",
                         fmt::format("route to {} is already defined on line {}",
-                                    to_string(route.to), other.line),
+                                    to_string(route.to), other->second),
                         "leave one out");
         return;
     }
@@ -111,7 +121,7 @@ void check_duplicate(Section& section, const Config& config, const RouteConfig& 
         }
 }
 
-void read_route(Section& section, Config& config) {
+void read_route(Section& section, Config& config, Lines<RouteKey>& defined) {
     RouteConfig route;
     route.line = section.line();
     const auto to = section.text("to");
@@ -126,7 +136,7 @@ void read_route(Section& section, Config& config) {
     if (!prefix) return;
     route.to = *prefix;
     check_without_gateway(section, config, route);
-    check_duplicate(section, config, route);
+    check_duplicate(section, config, route, defined);
     if (via && via->family != route.to.family)
         section.problem("via", fmt::format("'via' is not of the family of {}", to_string(route.to)),
                         "write a gateway of the same family");
@@ -134,7 +144,7 @@ void read_route(Section& section, Config& config) {
     config.routes.push_back(route);
 }
 
-void read_neighbour(Section& section, Config& config) {
+void read_neighbour(Section& section, Config& config, Lines<NeighbourKey>& defined) {
     NeighbourConfig neighbour;
     neighbour.line = section.line();
     for (const std::string_view key : {"address", "mac", "port"})
@@ -157,13 +167,13 @@ void read_neighbour(Section& section, Config& config) {
     neighbour.family = address->family;
     neighbour.address = address->addr;
     check_on_link(section, "address", config, neighbour.port, *address);
-    for (const NeighbourConfig& other : config.neighbours)
-        if (other.family == neighbour.family && other.address == neighbour.address &&
-            other.port == neighbour.port)
-            section.problem("address",
-                            fmt::format("neighbour {} is already defined on line {}",
-                                        to_string(neighbour.family, neighbour.address), other.line),
-                            "leave one out");
+    const auto [other, is_new] = defined.try_emplace(
+        {neighbour.family, neighbour.address.bytes, neighbour.port}, neighbour.line);
+    if (!is_new)
+        section.problem("address",
+                        fmt::format("neighbour {} is already defined on line {}",
+                                    to_string(neighbour.family, neighbour.address), other->second),
+                        "leave one out");
     config.neighbours.push_back(neighbour);
 }
 
@@ -179,12 +189,15 @@ std::vector<Section> router_sections(Section& root, std::string_view key, const 
 }  // namespace
 
 void read_routes(Section& root, Config& config) {
-    for (Section& section : router_sections(root, "route", config)) read_route(section, config);
+    Lines<RouteKey> defined;
+    for (Section& section : router_sections(root, "route", config))
+        read_route(section, config, defined);
 }
 
 void read_neighbours(Section& root, Config& config) {
+    Lines<NeighbourKey> defined;
     for (Section& section : router_sections(root, "neighbour", config))
-        read_neighbour(section, config);
+        read_neighbour(section, config, defined);
 }
 
 }  // namespace dp

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <limits>
 #include <set>
 
 namespace dp {
@@ -130,8 +131,14 @@ struct Alternatives {
     std::vector<nat::PortRange> sport{{}};
     std::vector<nat::PortRange> dport{{}};
 
+    /// How many there are, or as many as can be counted: four long lists come to more.
     [[nodiscard]] std::size_t combinations() const noexcept {
-        return src.size() * dst.size() * proto.size() * sport.size() * dport.size();
+        std::size_t product = 1;
+        for (const std::size_t n :
+             {src.size(), dst.size(), proto.size(), sport.size(), dport.size()})
+            if (__builtin_mul_overflow(product, n, &product))
+                return std::numeric_limits<std::size_t>::max();
+        return product;
     }
 };
 
@@ -150,6 +157,7 @@ void read_prefixes(Section& section, std::string_view key, std::vector<nat::Pref
     if (negated && texts.size() > 1)
         section.problem(key, fmt::format("'{}' has a '!' in a list", key),
                         "exclude one prefix only, or accept the others in rules before this one");
+    if (out.size() > kMaxRulesPerSection) return;  // too many, which read_rule() says
     for (std::size_t i = 0; i < out.size(); ++i)
         for (std::size_t j = 0; j < i; ++j)
             if (overlap(out[i], out[j]))
@@ -188,6 +196,7 @@ void read_ranges(Section& section, std::string_view key, std::vector<nat::PortRa
         const auto range = read_range(section, text);
         if (!range) continue;
         for (const nat::PortRange other : out) {
+            if (out.size() >= kMaxRulesPerSection) break;  // too many, which read_rule() says
             if (range->last < other.first || other.last < range->first) continue;
             const nat::PortRange both{std::min(range->first, other.first),
                                       std::max(range->last, other.last)};
@@ -360,7 +369,7 @@ std::vector<nat::Rule> read_rule(Section& section, Config& config) {
     auto rules = expand(common, lists);
     if (!understood) return {};
     if (is_static) return static_rules(section, config, rules);
-    for (const nat::Rule& rule : rules) check_rule(section, config, rule);
+    check_rules(section, config, rules);
     return rules;
 }
 

@@ -113,7 +113,7 @@ std::vector<nat::Rule> static_rules(Section& section, const Config& config,
         if (section.mistakes() != before) return {};
         rule.target.netmap = true;
         if (!rule.match.sport.any()) rule.target.port_base = rule.match.sport.first;
-        check_rule(section, config, rule);
+        check_rules(section, config, {&rule, 1});
         if (section.mistakes() != before) return {};
         rules.push_back(answering(rule));
         rules.push_back(std::move(rule));

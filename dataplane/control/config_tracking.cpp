@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <set>
 
 namespace dp {
 namespace {
@@ -45,17 +46,17 @@ constexpr std::array<Word<std::uint16_t>, 12> kCauses{{{"new", ct::cause::kNew},
                                                        {"synproxy", ct::cause::kSynproxy}}};
 
 void read_zones(Section& root, Config& config) {
+    std::set<std::uint16_t> described;
     for (Section& section : root.sections("zone")) {
         nat::ZonePolicy zone;
-        if (const auto id = section.count("id", {0, 0xffff}))
-            zone.zone = static_cast<std::uint16_t>(*id);
-        else if (!section.has("id"))
+        const auto id = section.count("id", {0, 0xffff});
+        if (id) zone.zone = static_cast<std::uint16_t>(*id);
+        if (!section.has("id"))
             section.problem_at(section.line(), "[[zone]] has no 'id'",
                                "write its number, like id = 1");
         section.choice("invalid", zone.invalid, kInvalidPolicies);
         section.finish();
-        const auto same = [&](const nat::ZonePolicy& z) { return z.zone == zone.zone; };
-        if (section.has("id") && std::any_of(config.zones.begin(), config.zones.end(), same))
+        if (id && !described.insert(zone.zone).second)
             section.problem("id", fmt::format("zone {} is described twice", zone.zone),
                             "describe each zone once");
         config.zones.push_back(zone);
@@ -63,7 +64,14 @@ void read_zones(Section& root, Config& config) {
 }
 
 void read_policies(Section& root, Config& config) {
-    for (Section& section : root.sections("timeout_policy")) {
+    auto sections = root.sections("timeout_policy");
+    if (sections.size() > ct::kMaxPolicies) {
+        root.problem("timeout_policy",
+                     fmt::format("there are {} time-out policies", sections.size()),
+                     fmt::format("at most {} can be told apart", ct::kMaxPolicies));
+        sections.erase(sections.begin() + ct::kMaxPolicies, sections.end());
+    }
+    for (Section& section : sections) {
         TimeoutPolicy policy;
         if (auto name = section.text("name")) policy.name = std::move(name->value);
         if (policy.name.empty())
@@ -83,10 +91,6 @@ void read_policies(Section& root, Config& config) {
         policy.timeouts = settings.timeouts;
         config.policies.push_back(std::move(policy));
     }
-    if (config.policies.size() > ct::kMaxPolicies)
-        root.problem("timeout_policy",
-                     fmt::format("there are {} time-out policies", config.policies.size()),
-                     fmt::format("at most {} can be told apart", ct::kMaxPolicies));
 }
 
 void read_policy_name(Section& section, const Config& config, nat::Rule& rule) {

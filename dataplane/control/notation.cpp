@@ -8,7 +8,7 @@
 #include <array>
 #include <cctype>
 #include <numeric>
-#include <vector>
+#include <utility>
 
 namespace dp {
 namespace {
@@ -101,24 +101,40 @@ bool take_addresses(std::string_view& text, nat::Target& target) {
     return true;
 }
 
-/// Edits (insert, remove, replace, swap neighbours) that turn `a` into `b`, case put aside.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    const auto same = [](char x, char y) {
-        return std::tolower(static_cast<unsigned char>(x)) ==
-               std::tolower(static_cast<unsigned char>(y));
-    };
-    std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-    for (std::size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
-    std::iota(d[0].begin(), d[0].end(), std::size_t{0});
+constexpr std::size_t kLongestWord = 64;  // characters of a word that is compared with others
+
+char lower(char c) {
+    return 'A' <= c && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+/// Edits (insert, remove, replace, swap neighbours) that turn `a` into `b`, case put aside; `most`
+/// if there are as many or more. Neither has more than kLongestWord characters.
+std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t most) {
+    const std::size_t apart = a.size() < b.size() ? b.size() - a.size() : a.size() - b.size();
+    if (apart >= most) return most;  // each character that one has more is an edit
+    const auto same = [](char x, char y) { return lower(x) == lower(y); };
+    using Row = std::array<std::size_t, kLongestWord + 1>;
+    // Row i has the distances of the first i characters of `a` from each beginning of `b`; of all
+    // rows three are needed: two before this one for a swap.
+    std::array<Row, 3> rows;
+    Row* before = &rows[0];
+    Row* above = &rows[1];
+    Row* row = &rows[2];
+    std::iota(above->begin(), above->end(), std::size_t{0});
     for (std::size_t i = 1; i <= a.size(); ++i) {
+        (*row)[0] = i;
         for (std::size_t j = 1; j <= b.size(); ++j) {
             const std::size_t cost = same(a[i - 1], b[j - 1]) ? 0 : 1;
-            d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + cost});
+            std::size_t least =
+                std::min({(*above)[j] + 1, (*row)[j - 1] + 1, (*above)[j - 1] + cost});
             if (i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1]))
-                d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+                least = std::min(least, (*before)[j - 2] + 1);
+            (*row)[j] = least;
         }
+        std::swap(before, above);
+        std::swap(above, row);
     }
-    return d[a.size()][b.size()];
+    return std::min((*above)[b.size()], most);
 }
 
 }  // namespace
@@ -271,11 +287,12 @@ std::optional<std::string> parse_pci(std::string_view text) {
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
     // One slip in three letters still reads as the same word; more is another word.
-    std::size_t best = std::max<std::size_t>(1, std::min<std::size_t>(word.size(), 64) / 3) + 1;
+    std::size_t best = std::max<std::size_t>(1, word.size() / 3) + 1;
     std::string_view found;
-    if (word.size() > 64) return found;
+    if (word.size() > kLongestWord) return found;
     for (const std::string_view candidate : known) {
-        const std::size_t distance = edit_distance(word, candidate);
+        if (candidate.size() > kLongestWord) continue;
+        const std::size_t distance = edit_distance(word, candidate, best);
         if (distance >= best) continue;
         best = distance;
         found = candidate;

@@ -367,17 +367,20 @@ void check_own_address(Section& section, const Config& config, const nat::Rule& 
 
 }  // namespace
 
-void check_rule(Section& section, const Config& config, const nat::Rule& rule) {
-    if (!check_chain(section, rule)) return;
-    check_keys(section, rule.action);
-    check_moment(section, rule);
-    const ct::Family family = check_family(section, rule);
-    check_conditions(section, rule.match);
-    check_value(section, rule);
-    check_target(section, rule);
-    check_behaviour(section, rule);
-    check_nat64(section, config, rule);
-    check_own_address(section, config, rule, family);
+void check_rules(Section& section, const Config& config, std::span<const nat::Rule> rules) {
+    if (rules.empty() || !check_chain(section, rules.front())) return;
+    for (const nat::Rule& rule : rules) {
+        const bool first = &rule == &rules.front();
+        if (first) check_keys(section, rule.action);
+        if (first) check_moment(section, rule);
+        const ct::Family family = check_family(section, rule);
+        check_conditions(section, rule.match);
+        if (first) check_value(section, rule);
+        check_target(section, rule);
+        if (first) check_behaviour(section, rule);
+        check_nat64(section, config, rule);
+        check_own_address(section, config, rule, family);
+    }
 }
 
 }  // namespace dp
