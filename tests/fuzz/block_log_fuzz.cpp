@@ -20,9 +20,10 @@ void check_line(const std::string& line) {
     const auto first = dp::parse_block_record(line);
     if (!first) return;
     // A time has microseconds, and a name what JSON can hold: after that nothing is lost any more.
-    const auto again = dp::parse_block_record(dp::to_json(*first));
+    const std::string json = dp::to_json(*first);
+    const auto again = dp::parse_block_record(json);
     require(again.has_value());
-    require(dp::parse_block_record(dp::to_json(*again)) == again);
+    require(dp::to_json(*again) == json);
     const auto by_syslog = dp::parse_block_record(dp::to_syslog(*again, {}));
     require(by_syslog.has_value());
     require(by_syslog->time == again->time && by_syslog->inside == again->inside &&
