@@ -65,7 +65,7 @@ std::size_t end_of_string(std::string_view text, std::size_t at, int& line) {
             if (mark.size() == 1) return i;  // no TOML: toml++ says so
         } else if (text[i] == '\\' && quote == '"') {
             if (++i < text.size() && text[i] == '\n') ++line;
-        } else if (text.substr(i).starts_with(mark)) {
+        } else if (text[i] == quote && text.substr(i).starts_with(mark)) {
             i += mark.size() - 1;
             // Two quotes may stand before the three that end it.
             for (int more = 0; mark.size() == 3 && more < 2; ++more)

@@ -263,10 +263,11 @@ void check_peer(Section& section, const Config& config, const PortConfig& port, 
 }  // namespace
 
 void read_ports(Section& root, Config& config) {
+    const std::size_t before = root.mistakes();
     auto sections = root.sections("port");
-    if (sections.empty() && !root.has("port"))
-        root.problem_at(1, "there is no [[port]]",
-                        "define at least one, with a 'name' and a 'device'");
+    if (sections.empty() && root.mistakes() == before)
+        root.problem("port", "there is no [[port]]",
+                     "define at least one, with a 'name' and a 'device'");
     if (sections.size() > kMaxPorts) {
         root.problem_at(sections[kMaxPorts].line(),
                         fmt::format("{} ports are more than there can be", sections.size()),

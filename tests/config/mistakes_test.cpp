@@ -84,6 +84,8 @@ const std::vector<Mistake>& general_mistakes() {
          "write a table, [[port]]"},
         {"NoPort", "#!\n[log]\nlevel = \"info\"\n", "there is no [[port]]",
          "define at least one, with a 'name' and a 'device'"},
+        {"NoPortInTheList", "\nport = [] #!\n", "there is no [[port]]",
+         "define at least one, with a 'name' and a 'device'"},
         {"Syntax", kTwoPorts + "[log #!\n",
          "no valid TOML: Error while parsing table header: expected ']', saw '#'",
          "see https://toml.io for the syntax"},
