@@ -4,6 +4,7 @@
 #include "ct/wire/checksum.hpp"
 #include "ct/wire/headers.hpp"
 #include "ct/wire/tcp_options.hpp"
+#include "nat/family.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -20,6 +21,12 @@ using ct::Packet;
     const std::size_t ip =
         family == ct::Family::Ipv6 ? sizeof(ct::Ipv6Header) : sizeof(ct::Ipv4Header);
     return static_cast<std::uint16_t>(ip + sizeof(ct::TcpHeader));
+}
+
+/// The largest segment that goes over the link in one packet.
+[[nodiscard]] std::uint16_t room(const MssLink& link) noexcept {
+    const std::uint16_t headers = overhead(link.family);
+    return static_cast<std::uint16_t>(link.limit.mtu > headers ? link.limit.mtu - headers : 1);
 }
 
 void lower(Packet& p, std::uint16_t most) noexcept {
@@ -46,16 +53,13 @@ void lower(Packet& p, std::uint16_t most) noexcept {
 
 }  // namespace
 
-std::uint16_t mss_between(const MssLimit& in, const MssLimit& out, ct::Family family) noexcept {
+std::uint16_t mss_between(const MssLink& in, const MssLink& out) noexcept {
     std::uint16_t most = std::numeric_limits<std::uint16_t>::max();
-    const std::uint16_t narrower = std::min(in.mtu, out.mtu);
-    for (const MssLimit* port : {&in, &out}) {
-        if (!port->clamp) continue;
-        const auto fits = static_cast<std::uint16_t>(
-            narrower > overhead(family) ? narrower - overhead(family) : 1);
-        most = std::min(most, port->fixed != 0 ? port->fixed : fits);
-    }
-    return in.clamp || out.clamp ? most : std::uint16_t{0};
+    const std::uint16_t fits = std::min(room(in), room(out));
+    for (const MssLink* link : {&in, &out})
+        if (link->limit.clamp)
+            most = std::min(most, link->limit.fixed != 0 ? link->limit.fixed : fits);
+    return in.limit.clamp || out.limit.clamp ? most : std::uint16_t{0};
 }
 
 void clamp_mss(std::span<Packet> packets, std::span<const MssLimit> limits) noexcept {
@@ -64,7 +68,7 @@ void clamp_mss(std::span<Packet> packets, std::span<const MssLimit> limits) noex
         if (!p.alive() || p.fragment == ct::Fragment::Later || p.icmp_error) continue;
         if (p.in_port >= limits.size() || p.out_port >= limits.size()) continue;
         const std::uint16_t most =
-            mss_between(limits[p.in_port], limits[p.out_port], p.tuple.family);
+            mss_between({limits[p.in_port], p.tuple.family}, {limits[p.out_port], family_after(p)});
         if (most != 0) lower(p, most);
     }
 }
