@@ -3,6 +3,8 @@
 
 #include "ct/inspect.hpp"
 #include "dataplane/control/names.hpp"
+#include "nat/family.hpp"
+#include "nat/pref64.hpp"
 
 #include <fmt/format.h>
 
@@ -76,7 +78,8 @@ private:
     [[nodiscard]] bool route(ct::Packet& p, const ct::Addr& dst);
     void neighbour(const ct::Packet& p, const ct::Addr& dst);
     [[nodiscard]] bool filter(ct::Packet& p);
-    void destination(ct::Packet& p);
+    [[nodiscard]] bool destination(ct::Packet& p);
+    [[nodiscard]] bool cross(ct::Packet& p, const nat::Rule& rule);
     void source(ct::Packet& p);
     [[nodiscard]] bool room(const ct::Packet& p);
     /// Where masquerade or redirect on a port maps to, or where the rule says.
@@ -170,7 +173,8 @@ bool Teller::route(ct::Packet& p, const ct::Addr& dst) {
                                port_text(at_.config, p.in_port)));
         return true;
     }
-    p.next_hop = at_.forward.routes().lookup(p.tuple.family, dst);
+    const ct::Family family = nat::family_after(p);
+    p.next_hop = at_.forward.routes().lookup(family, dst);
     const NextHop& hop = at_.forward.routes().hop(p.next_hop);
     switch (hop.kind) {
         case HopKind::Unreachable:
@@ -179,9 +183,8 @@ bool Teller::route(ct::Packet& p, const ct::Addr& dst) {
         case HopKind::Local:
         case HopKind::Group:
             p.out_port = ct::kLocalPort;
-            story_.add(
-                "route", "local",
-                fmt::format("{} is Sluice's own: it is taken in", to_string(p.tuple.family, dst)));
+            story_.add("route", "local",
+                       fmt::format("{} is Sluice's own: it is taken in", to_string(family, dst)));
             return true;
         case HopKind::Link:
         case HopKind::Gateway:
@@ -205,7 +208,7 @@ void Teller::neighbour(const ct::Packet& p, const ct::Addr& dst) {
     const NextHop& hop = at_.forward.routes().hop(p.next_hop);
     NeighbourKey key{.address = hop.kind == HopKind::Gateway ? hop.gateway : dst,
                      .port = p.out_port,
-                     .family = p.tuple.family};
+                     .family = nat::family_after(p)};
     const auto all = at_.forward.neighbours().list();
     const auto found = std::find_if(all.begin(), all.end(),
                                     [&](const NeighbourTable::View& v) { return v.key == key; });
@@ -281,9 +284,30 @@ std::optional<nat::Target> Teller::target_of(const nat::Rule& rule, ct::PortId p
     return out;
 }
 
-void Teller::destination(ct::Packet& p) {
-    if (!at_.rules.has_dnat()) return;
+/// The way to IPv4 by a nat64 rule; what else may be in its way is told with its connection.
+bool Teller::cross(ct::Packet& p, const nat::Rule& rule) {
+    const auto four = nat::extract(rule.match.dst, p.tuple.dst);
+    const bool echo = p.tuple.proto == ct::ipproto::kIcmpv6;
+    if (!four || !nat::may_cross(rule, *four) || (!echo && !nat::has_ports(p.tuple.proto))) {
+        Step& step = story_.add("dnat", "drop", rule_text(rule));
+        step.facts["rule"] = rule_json(rule);
+        step.text += ": " + drop_text(ct::Drop::NatUntranslatable);
+        verdict_ = "drop";
+        reason_ = ct::name_of(ct::Drop::NatUntranslatable);
+        return false;
+    }
+    p.reply.family = ct::Family::Ipv4;
+    p.reply.src = *four;
+    if (echo) p.reply.proto = ct::ipproto::kIcmp;
+    story_.steps.push_back(dnat_step(p.original, p.reply, &rule));
+    return true;
+}
+
+/// False if the packet ends here.
+bool Teller::destination(ct::Packet& p) {
+    if (!at_.rules.has_dnat()) return true;
     const nat::Rule* rule = at_.rules.peek_dnat(p);
+    if (rule != nullptr && rule->action == nat::Action::Nat64) return cross(p, *rule);
     const auto target =
         rule != nullptr ? target_of(*rule, p.in_port, p.tuple.family) : std::nullopt;
     if (target) {
@@ -298,16 +322,18 @@ void Teller::destination(ct::Packet& p) {
     if (target && target->first_addr != target->last_addr)
         step.details.push_back("one of " + target_text(*target) + ", by a hash of the endpoints");
     story_.steps.push_back(std::move(step));
+    return true;
 }
 
 void Teller::source(ct::Packet& p) {
-    if (!at_.rules.has_snat() || p.out_port >= at_.config.ports.size()) return;
-    const nat::Rule* rule = at_.rules.peek_snat(p);
+    const bool over = nat::crosses(p);
+    if (!(over || at_.rules.has_snat()) || p.out_port >= at_.config.ports.size()) return;
+    const nat::Rule* rule = over ? at_.rules.peek_nat64(p) : at_.rules.peek_snat(p);
     if (rule == nullptr) {
         story_.add("snat", "kept", "no rule translates the source");
         return;
     }
-    const auto target = target_of(*rule, p.out_port, p.tuple.family);
+    const auto target = target_of(*rule, p.out_port, nat::family_after(p));
     Step& step = story_.add("snat", target ? "mapped" : "drop", rule_text(*rule));
     step.facts["rule"] = rule_json(*rule);
     if (!target) {
@@ -404,7 +430,7 @@ void Teller::newcomer(const ct::Tuple& t, ct::PortId in_port) {
         p.conn = {0, 0};  // it stands for the entry to be: rules look at the tuples here
         p.original = p.tuple;
         p.reply = ct::reply_of(p.tuple);
-        destination(p);
+        if (!destination(p)) return;
     }
     const ct::Addr dst = opens ? p.reply.src : p.tuple.dst;
     if (!route(p, dst) || !filter(p)) return;

@@ -11,6 +11,7 @@
 
 #include "ct/wire/prefix.hpp"
 #include "ct/wire/tuple.hpp"
+#include "nat/rule.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -47,6 +48,11 @@ inline constexpr ct::Prefix kWellKnownPrefix{{{0x00, 0x64, 0xff, 0x9b}}, 96, ct:
 /// 0.0.0.0/8.
 [[nodiscard]] constexpr bool is_host_ipv4(const ct::Addr& four) noexcept {
     return four.bytes[0] != 0 && four.bytes[0] != 127 && four.bytes[0] < 224;
+}
+
+/// True if packets between `rule`'s hosts and the IPv4 address may be translated.
+[[nodiscard]] inline bool may_cross(const Rule& rule, const ct::Addr& four) noexcept {
+    return is_host_ipv4(four) && (!rule.global_only || is_global_ipv4(four));
 }
 
 }  // namespace nat

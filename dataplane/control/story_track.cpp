@@ -273,7 +273,7 @@ Step snat_step(const ct::Tuple& original, const ct::Tuple& reply, const nat::Rul
     Step step;
     step.stage = "snat";
     step.result = same ? "kept" : "mapped";
-    const std::string to = endpoint_text(original, reply.dst, mapped);
+    const std::string to = endpoint_text(reply, reply.dst, mapped);
     if (rule == nullptr && same)
         step.text = "no rule translates the source";
     else if (rule == nullptr)
@@ -284,7 +284,7 @@ Step snat_step(const ct::Tuple& original, const ct::Tuple& reply, const nat::Rul
                                 endpoint_text(original, original.src, original.sport),
                                 same ? "stays" : "becomes", to);
     if (rule != nullptr) step.facts["rule"] = rule_json(*rule);
-    step.facts["source"] = {{"address", to_string(original.family, reply.dst)}};
+    step.facts["source"] = {{"address", to_string(reply.family, reply.dst)}};
     const bool has_number = nat::has_ports(original.proto) || icmp;
     if (has_number) step.facts["source"][icmp ? "icmp_id" : "port"] = mapped.host();
     if (rule != nullptr && has_number)
@@ -308,9 +308,9 @@ Step dnat_step(const ct::Tuple& original, const ct::Tuple& reply, const nat::Rul
         step.text =
             fmt::format("{}: destination {} {} {}", rule_text(*rule),
                         endpoint_text(original, original.dst, original.dport),
-                        same ? "stays" : "becomes", endpoint_text(original, reply.src, mapped));
+                        same ? "stays" : "becomes", endpoint_text(reply, reply.src, mapped));
     if (rule != nullptr) step.facts["rule"] = rule_json(*rule);
-    step.facts["destination"] = {{"address", to_string(original.family, reply.src)}};
+    step.facts["destination"] = {{"address", to_string(reply.family, reply.src)}};
     if (nat::has_ports(original.proto)) step.facts["destination"]["port"] = mapped.host();
     return step;
 }

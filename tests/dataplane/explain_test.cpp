@@ -216,4 +216,41 @@ TEST_F(Explain, ChangesNothing) {
     EXPECT_EQ(forward_->neighbours().list().size(), 1U);
 }
 
+// What goes to IPv4 is told in the addresses of either side.
+TEST_F(Explain, AFirstPacketThatChangesItsFamily) {
+    set_up(R"(
+[[port]]
+name = "lan"
+device = "net_null0"
+addresses = ["2001:db8:1::1/64"]
+
+[[port]]
+name = "wan"
+device = "net_null1"
+addresses = ["198.51.100.1/24"]
+
+[[route]]
+to = "0.0.0.0/0"
+via = "198.51.100.254"
+
+[[rule]]
+name = "over"
+chain = "nat"
+action = "nat64"
+prefix = "2001:db8:64::/96"
+to = "198.51.100.9"
+)");
+
+    const Story s = explain("udp [2001:db8:1::9]:4000 > [2001:db8:64::cb00:7105]:53");
+    const Story none = explain("udp [2001:db8:1::9]:4000 > [2001:db8:64::7f00:1]:53");
+
+    EXPECT_EQ(s.head.at("verdict"), "accept") << to_text(s);
+    EXPECT_EQ(step(s, "dnat").facts.at("destination").at("address"), "203.0.113.5");
+    EXPECT_EQ(step(s, "route").facts.at("gateway"), "198.51.100.254");
+    EXPECT_EQ(step(s, "snat").facts.at("target").at("first"), "198.51.100.9");
+    EXPECT_EQ(step(s, "neighbour").facts.at("address"), "198.51.100.254");
+    EXPECT_EQ(none.head.at("verdict"), "drop") << to_text(none);
+    EXPECT_EQ(none.head.at("reason"), "nat_untranslatable");
+}
+
 }  // namespace
