@@ -236,7 +236,6 @@ std::string malformed(const Rule& rule) {
     const bool over = rule.action == Action::Nat64;
     if (!is_source_action(rule.action) && !over && !(b == Behaviour{}))
         return "only mappings of a source have a behaviour";
-    if (over && b.endpoint_independent()) return "nat64's mappings are endpoint-dependent";
     if (!b.endpoint_independent() && b.filtering != Filtering::AddressAndPortDependent)
         return "nobody outside can open a connection to an endpoint-dependent mapping";
     if (!b.endpoint_independent() && b.quarantine_s != 0)

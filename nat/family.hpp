@@ -20,8 +20,12 @@
 //
 // An error that has been translated loses RFC 4884's extensions, whose place would move.
 //
-// What cannot be done without the whole packet is not done: fragments of ICMP, whose new checksum
-// takes the length of all of them, and fragments of UDP without a checksum.
+// What cannot be done without the whole packet is not done: fragments of ICMP, as ICMPv6's checksum
+// covers the length of the whole message, which its first fragment does not tell and no later one
+// can put right (RFC 7915 1.2 leaves them out); and the first fragment of a UDP packet without a
+// checksum, as the one that it would need covers what is in the others (RFC 7915 4.5). Neither is
+// put together here: memory for packets of which others decide how many there are is what a
+// translator is attacked by.
 #pragma once
 
 #include "ct/base/cache.hpp"

@@ -22,9 +22,6 @@ namespace {
 [[nodiscard]] Endpoint source_of(const ct::Tuple& t) noexcept {
     return {t.src, t.sport, t.zone, t.proto, t.family};
 }
-[[nodiscard]] Endpoint destination_of(const ct::Tuple& t) noexcept {
-    return {t.dst, ct::is_icmp(t.proto) ? t.sport : t.dport, 0, t.proto, t.family};
-}
 
 struct Owner {
     Endpoint inside;
@@ -33,8 +30,8 @@ struct Owner {
 };
 using Owners = std::unordered_map<std::string, Owner>;
 
-void count_user(Owners& owners, const ct::Tuple& from, const ct::Tuple& to) {
-    const auto found = owners.find(name_of(destination_of(to)));
+void count_user(const Setup& setup, Owners& owners, const ct::Tuple& from, const ct::Tuple& to) {
+    const auto found = owners.find(name_of(setup.external_endpoint(to)));
     if (found != owners.end() && found->second.inside == source_of(from)) ++found->second.seen;
 }
 
@@ -67,8 +64,8 @@ std::string check_mappings(const ct::Conntrack& table, const Setup& setup, ct::N
     for (std::uint32_t i = 0; i < table.indices(); ++i) {
         ct::Snapshot s;
         if (!table.snapshot(i, now, s)) continue;
-        count_user(owners, s.original, s.reply);
-        count_user(owners, s.reply, s.original);
+        count_user(setup, owners, s.original, s.reply);
+        count_user(setup, owners, s.reply, s.original);
     }
     for (const auto& [name, owner] : owners)
         if (owner.users != owner.seen)

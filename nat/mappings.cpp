@@ -103,7 +103,7 @@ void Mappings::count_in(ct::WorkerId w, Kind kind, std::int64_t by) noexcept {
 }
 
 Endpoint Mappings::external_of(const Record& r) noexcept {
-    return {r.external, r.port, 0, r.inside.proto, r.inside.family};
+    return {r.external, r.port, 0, r.external_proto, r.external_family};
 }
 
 Mappings::Mapping Mappings::copy_of(const Record& r) noexcept {
@@ -112,18 +112,18 @@ Mappings::Mapping Mappings::copy_of(const Record& r) noexcept {
 
 bool Mappings::is(const Record& r, Kind kind, const Endpoint& external) const noexcept {
     return r.kind == kind && r.port == external.port && r.external == external.addr &&
-           r.inside.proto == external.proto && r.inside.family == external.family;
+           r.external_proto == external.proto && r.external_family == external.family;
 }
 
-/// Of a share or permit, the inside endpoint has no more than the protocol and the remote address.
+/// Of a share there is no inside endpoint, and of a permit it has no more than the remote address.
 void Mappings::write(std::uint32_t i, Kind kind, const Endpoint& inside, const Endpoint& external,
                      const Making& making) noexcept {
     Record& r = record(i);
     r.inside = inside;
-    r.inside.proto = external.proto;
-    r.inside.family = external.family;
     r.external = external.addr;
     r.port = external.port;
+    r.external_proto = external.proto;
+    r.external_family = external.family;
     r.users.store(1, std::memory_order_relaxed);
     r.next_inside = kNone;
     r.out_port = making.out_port;

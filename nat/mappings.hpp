@@ -15,7 +15,10 @@
 //
 //   record, one cache line
 //     inside 22 | external 18 | users 4 | next by inside 4 | next by external 4
-//     port by which it left 2 | rule 2 | kind 1
+//     port by which it left 2 | rule 2 | kind 1 | protocol and family outside 2
+//
+// The two endpoints need not be of one family: an IPv6 host behind NAT64 has IPv4 endpoints outside
+// (RFC 6146 3.1's binding information base). Mappings of either kind stand side by side.
 //
 // Synchronisation. Two arrays of chains, by inside and by external endpoint; the head of a chain is
 // its lock as well. Who holds two takes the one by inside first, and never two of one array. A
@@ -127,6 +130,8 @@ private:
         ct::PortId out_port;
         std::uint16_t rule;
         Kind kind;
+        std::uint8_t external_proto;
+        ct::Family external_family;
     };
     static_assert(sizeof(Record) == ct::kCacheLine);
     static constexpr std::uint32_t kNone = 0;  ///< numbers of records begin with 1

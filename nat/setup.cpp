@@ -3,7 +3,6 @@
 
 #include "ct/wire/headers.hpp"
 #include "nat/family.hpp"
-#include "nat/pref64.hpp"
 #include "nat/wide.hpp"
 
 #include <algorithm>
@@ -107,14 +106,10 @@ Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddress
       key_{seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed)},
       address_key_{ct::HashKey::from_seed(1)},
       pools_{pools_of(rules, ports_), quarantine_of(rules)},
+      prefixes_{prefixes_of(rules)},
       workers_{std::make_unique<Worker[]>(table.workers())},
       hints_{std::make_unique<Hint[]>(kHints)} {
-    // One more user than there are workers: control ends connections, too.
-    if (pools_.any())
-        mappings_ = std::make_unique<Mappings>(
-            table.indices(), table.workers() + 1,
-            seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed + 1));
-    if (!rules.has_snat()) return;
+    if (!rules.has_snat() && !pools_.any()) return;
     crowds_ = std::make_unique<Crowds>();
     table_.set_release(
         {[](void* self, ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
@@ -137,7 +132,7 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     if (p.in_port == ct::kLocalPort) return ct::Drop::None;
     const Rule* rule = rules_.match_dnat(w, p);
     if (rule == nullptr) return pools_.any() ? enter_from_outside(w, p, now) : ct::Drop::None;
-    if (rule->action == Action::Nat64) return cross(p, *rule);
+    if (rule->action == Action::Nat64) return cross(w, p, *rule, now);
     const std::optional<Range> range =
         range_of(*rule, p.original.family, p.in_port, p.original.dst);
     if (!range) return ct::Drop::NatNoAddress;
@@ -162,39 +157,24 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     return ct::Drop::None;
 }
 
-ct::Drop Setup::cross(ct::Packet& p, const Rule& rule) noexcept {
-    const ct::Tuple& original = p.original;
-    const bool echo = original.proto == ct::ipproto::kIcmpv6 &&
-                      ct::icmp_type(original.dport) == ct::icmpv6::kEcho;
-    const std::optional<ct::Addr> four = extract(rule.match.dst, original.dst);
-    const bool host = four && is_host_ipv4(*four) && (!rule.global_only || is_global_ipv4(*four));
-    if (!host || (!echo && !has_ports(original.proto))) return ct::Drop::NatUntranslatable;
-    ct::Tuple& reply = p.reply;
-    reply.family = ct::Family::Ipv4;
-    reply.src = *four;
-    reply.dst = {};  // source() knows
-    if (echo) {
-        reply.proto = ct::ipproto::kIcmp;
-        reply.dport = ct::icmp_type_code(ct::icmp::kEchoReply, 0);
-    }
-    return ct::Drop::None;
-}
-
 ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     const bool over = crosses(p);
     if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort)
         return over ? ct::Drop::NatUntranslatable : ct::Drop::None;
     // Who came in by a mapping, from inside, meets the rules as if he had left.
-    const bool turned = (p.lease & lease::kDestination) != 0 && p.mapping_port != ct::kNoPort;
+    const bool entered = (p.lease & lease::kDestination) != 0;
+    const bool turned = entered && p.mapping_port != ct::kNoPort;
+    if (over && entered && !turned) return ct::Drop::None;  // lead_to() has given him an address
     const std::optional<Hairpin> hairpin =
         turned || !rules_.has_hairpin() ? std::nullopt : hairpin_of(p);
     const ct::PortId leaves_by = turned ? p.mapping_port : hairpin ? hairpin->as_from : p.out_port;
-    const Rule* rule = over     ? rules_.peek_nat64(p)
-                       : turned ? rules_.match_turned(w, p, leaves_by)
-                                : rules_.match_snat(w, p, leaves_by);
+    const Rule* rule = over || turned ? rules_.peek_nat64(p) : nullptr;
+    const ct::Family outside = rule != nullptr ? ct::Family::Ipv4 : p.reply.family;
+    if (rule == nullptr && !over)
+        rule = turned ? rules_.match_turned(w, p, leaves_by) : rules_.match_snat(w, p, leaves_by);
     std::optional<Range> range;
     if (rule != nullptr)
-        range = range_of(*rule, p.reply.family, leaves_by, p.original.src);
+        range = range_of(*rule, outside, leaves_by, p.original.src);
     else if (over)
         return ct::Drop::NatNoAddress;
     else if (hairpin && hairpin->turns_back)

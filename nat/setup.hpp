@@ -59,6 +59,12 @@
 // had been outside (hairpin, RFC 4787 REQ-9), and it is let in, being a neighbour's. Endpoint-
 // dependent mappings to the same addresses keep off the ports of the others, and those off theirs.
 //
+// Between the families (setup_families.cpp). A nat64 rule's mappings may be of either kind. With
+// endpoint-independent ones the inside endpoint is IPv6 and the external one IPv4; a packet of IPv4
+// that opens a connection to it becomes IPv6, its source an address behind the rule's prefix; and
+// two IPv6 hosts that meet by their external addresses (RFC 6146 3.8) have a connection of IPv6 at
+// both ends: its packets have the addresses that they would have, had they crossed twice.
+//
 // Where it is known which worker receives what (nat/steering.hpp), the first kSteeredCandidates
 // candidates of the walk count only if the answers come to the worker that opens the connection: so
 // both directions stay on one core. With n workers one of n candidates is such.
@@ -182,6 +188,9 @@ public:
     /// if no rule makes any.
     [[nodiscard]] Mappings* mappings() const noexcept { return mappings_.get(); }
     [[nodiscard]] const Ports& ports() const noexcept { return pools_; }
+    /// The endpoint that `t` is addressed to, as mappings() knows it: of an answer to an ICMP query
+    /// with its identifier, and an IPv4 one where an IPv6 host calls it by a prefix of nat64.
+    [[nodiscard]] Endpoint external_endpoint(const ct::Tuple& t) const noexcept;
 
     /// In the place of destination() and source(), for a connection that another one announced:
     /// whatever the rules say, it is translated as its master is (Linux's nat-follow-master). It
@@ -255,6 +264,19 @@ private:
     void track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
                   ct::Nanos now) const noexcept;
 
+    // ---- setup_families.cpp
+    [[nodiscard]] static std::vector<Prefix> prefixes_of(const RuleSet& rules);
+    [[nodiscard]] ct::Drop cross(ct::WorkerId w, ct::Packet& p, const Rule& rule,
+                                 ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Drop meet(ct::WorkerId w, ct::Packet& p, const ct::Addr& four,
+                                ct::Nanos now) noexcept;
+    void lead_to(const Mappings::Mapping& m, ct::Packet& p) const noexcept;
+    /// Whom the holder of the connection's source mapping talks to, as seen from outside.
+    [[nodiscard]] ct::Addr remote_of(std::uint8_t lease, const ct::Tuple& original,
+                                     const ct::Tuple& reply) const noexcept {
+        return (lease & lease::kDestination) != 0 ? external_endpoint(original).addr : reply.src;
+    }
+
     // ---- setup_carrier.cpp
     class Subscriber;
     [[nodiscard]] bool knows_subscribers(const Rule& rule) const noexcept {
@@ -299,8 +321,6 @@ private:
     /// masquerade and redirect take.
     [[nodiscard]] std::optional<Range> range_of(const Rule& rule, ct::Family family, ct::PortId own,
                                                 const ct::Addr& original) const noexcept;
-    /// The way over to IPv4 by a nat64 rule: all of p.reply but the source's mapping.
-    [[nodiscard]] static ct::Drop cross(ct::Packet& p, const Rule& rule) noexcept;
     /// How a packet that came in by a hairpin is to leave.
     struct Hairpin {
         ct::PortId as_from;  ///< the port whose rules translate its source
@@ -351,8 +371,9 @@ private:
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
     const Steering* steering_ = nullptr;  ///< null: nothing is known
     Ports pools_;  ///< of the addresses that endpoint-independent mappings may have
-    std::unique_ptr<Crowds> crowds_;                    ///< if there are source rules
-    std::unique_ptr<Mappings> mappings_;                ///< if there may be any
+    std::vector<Prefix> prefixes_;        ///< behind which IPv6 hosts know pools_' IPv4 addresses
+    std::unique_ptr<Crowds> crowds_;      ///< if there are source rules
+    std::unique_ptr<Mappings> mappings_;  ///< if there may be any
     std::atomic<std::uint8_t> wanted_{lease::kAlways};  ///< leases whose ends matter now
     std::unique_ptr<Worker[]> workers_;
     std::unique_ptr<Hint[]> hints_;

@@ -2,6 +2,7 @@
 //
 // Setup where rules ask for endpoint-independent mappings: how a connection gets one, how somebody
 // outside comes in by one, and how it is given back.
+#include "nat/pref64.hpp"
 #include "nat/setup.hpp"
 #include "nat/wide.hpp"
 
@@ -17,17 +18,6 @@ using PortField = ct::Be16 ct::Tuple::*;
     return {t.src, t.sport, t.zone, t.proto, t.family};
 }
 
-/// The destination endpoint; of an answer to an ICMP query, its identifier.
-[[nodiscard]] Endpoint external_of(const ct::Addr& addr, const ct::Tuple& t) noexcept {
-    return {addr, ct::is_icmp(t.proto) ? t.sport : t.dport, 0, t.proto, t.family};
-}
-
-/// Whom the holder of the connection's source mapping talks to, as seen from outside.
-[[nodiscard]] const ct::Addr& remote_of(std::uint8_t lease, const ct::Tuple& original,
-                                        const ct::Tuple& reply) noexcept {
-    return (lease & lease::kDestination) != 0 ? original.dst : reply.src;
-}
-
 }  // namespace
 
 std::vector<AddressRange> Setup::pools_of(const RuleSet& rules,
@@ -40,7 +30,10 @@ std::vector<AddressRange> Setup::pools_of(const RuleSet& rules,
     for (const Rule& rule : rules.rules()) {
         if (!rule.behaviour.endpoint_independent()) continue;
         const Target& t = rule.target;
-        if (rule.action == Action::Snat) out.push_back({t.family, t.first_addr, t.last_addr});
+        if (t.family != ct::Family::None) out.push_back({t.family, t.first_addr, t.last_addr});
+        if (rule.action == Action::Nat64 && t.family == ct::Family::None)
+            for (const PortAddresses& a : ports)
+                if (a.ipv4) out.push_back({ct::Family::Ipv4, *a.ipv4, *a.ipv4});
         if (rule.action != Action::Masquerade) continue;
         const ct::PortId port = rule.match.out_port;
         if (port < ports.size())
@@ -75,20 +68,20 @@ ct::Drop Setup::enter_from_outside(ct::WorkerId w, ct::Packet& p, ct::Nanos now)
     if (!has_ports(o.proto)) return ct::Drop::None;
     const Ports::Space space = pools_.space_of(o.family, o.dst, o.proto);
     if (space == Ports::kNoSpace || !pools_.is_taken(space, o.dport.host())) return ct::Drop::None;
-    const std::optional<Mappings::Mapping> m = mappings_->find(external_of(o.dst, o));
+    const std::optional<Mappings::Mapping> m = mappings_->find(external_endpoint(o));
     if (!m) return ct::Drop::None;
 
-    // Who comes in where the mapping's own packets go out is outside, unless he has a mapping.
+    // To a host behind NAT64 all of IPv4 is outside. Otherwise: who comes in where the mapping's
+    // own packets go out is outside, unless he has a mapping.
+    const bool over = m->inside.family != o.family;
     const bool elsewhere = p.in_port != m->out_port ||
                            mappings_->has(source_of(o), [](const Endpoint&) { return true; });
-    const bool inside = elsewhere && rules_.peek_turned(p, m->out_port) != nullptr;
+    const bool inside = !over && elsewhere && rules_.peek_turned(p, m->out_port) != nullptr;
     if (!inside && !lets_in(*m, o.src)) return ct::Drop::NatFiltered;
+    if (over && !may_cross(rules_.rules()[m->rule], o.src)) return ct::Drop::NatUntranslatable;
     if (!mappings_->join(*m)) return ct::Drop::None;  // it has just ended
-    p.lease |= lease::kDestination;
+    lead_to(*m, p);
     p.mapping_port = inside ? m->out_port : ct::kNoPort;
-    p.reply.src = m->inside.addr;
-    p.reply.sport = m->inside.port;
-    p.reply.zone = m->inside.zone;
     const Behaviour& behaviour = rules_.rules()[m->rule].behaviour;
     // As long as they talk to one another, the remote address may open further connections.
     if (!inside && behaviour.filtering == Filtering::AddressDependent &&
@@ -101,7 +94,8 @@ ct::Drop Setup::enter_from_outside(ct::WorkerId w, ct::Packet& p, ct::Nanos now)
 ct::Drop Setup::map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rule,
                                   const Range& range, PortField field, ct::Nanos now) noexcept {
     const auto fits = [&range](const Endpoint& e) noexcept {
-        return range.contains(e.addr) && (range.ports.any() || range.ports.contains(e.port.host()));
+        return e.family == range.family && range.contains(e.addr) &&
+               (range.ports.any() || range.ports.contains(e.port.host()));
     };
     ct::Drop refused = ct::Drop::NatNoPort;
     const auto choose = [&](Endpoint& e) noexcept {
@@ -116,7 +110,8 @@ ct::Drop Setup::map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rul
     Endpoint external;
     if (!mappings_->enter(w, source_of(p.original), making, fits, choose, external))
         return refused != ct::Drop::None ? refused : ct::Drop::NatNoPort;
-    p.reply.dst = external.addr;
+    p.reply.dst =
+        p.reply.family == external.family ? external.addr : embed(rule.match.dst, external.addr);
     p.reply.*field = external.port;
     p.lease |= lease::kSource;
     if (rule.behaviour.filtering != Filtering::AddressDependent) return ct::Drop::None;
@@ -135,10 +130,10 @@ bool Setup::choose_external(ct::WorkerId w, const ct::Packet& p, const Rule& rul
     const std::uint16_t port = o.sport.host();
     const Wanted wanted{range.ports.any() ? port_class(o.proto, port) : range.ports,
                         rule.behaviour.parity ? port % 2 : -1};
-    external.proto = o.proto;
-    external.family = o.family;
+    external.proto = p.reply.proto;
+    external.family = range.family;
     const auto take_at = [&](const ct::Addr& addr) noexcept {
-        const Ports::Space space = pools_.space_of(o.family, addr, o.proto);
+        const Ports::Space space = pools_.space_of(external.family, addr, external.proto);
         if (space == Ports::kNoSpace) return false;
         external.addr = addr;
         external.port = o.sport;
@@ -148,16 +143,17 @@ bool Setup::choose_external(ct::WorkerId w, const ct::Packet& p, const Rule& rul
         if (free) external.port = ct::Be16::from_host(*free);
         return free.has_value();
     };
-    if (!range.random && range.contains(o.src) && take_at(o.src)) return true;
+    const bool same_family = o.family == range.family;
+    if (!range.random && same_family && range.contains(o.src) && take_at(o.src)) return true;
     // Of a range that is larger than there can be spaces, the addresses that have some.
     Range within = range;
-    const Wide first = Wide::of(range.first, o.family);
-    const std::uint64_t reach = pools_.addresses_from(o.family, range.first);
+    const ct::Family family = range.family;
+    const Wide first = Wide::of(range.first, family);
+    const std::uint64_t reach = pools_.addresses_from(family, range.first);
     if (reach == 0) return false;
-    within.last =
-        std::min(Wide::of(range.last, o.family), first + Wide{0, reach - 1}).addr(o.family);
+    within.last = std::min(Wide::of(range.last, family), first + Wide{0, reach - 1}).addr(family);
     const std::uint64_t addresses =
-        rule.behaviour.pooling == Pooling::Arbitrary ? addresses_of(within, o.family) : 1;
+        rule.behaviour.pooling == Pooling::Arbitrary ? addresses_of(within, family) : 1;
     for (std::uint64_t n = 0; n < addresses; ++n)
         if (take_at(pick_address(within, o, n))) return true;
     return false;
@@ -172,7 +168,7 @@ bool Setup::share(ct::WorkerId w, ct::Packet& p, PortField field, ct::Nanos now)
     const Ports::Space space = pools_.space_of(r.family, r.dst, r.proto);
     if (space == Ports::kNoSpace) return true;
     const auto claim = [&]() noexcept { return pools_.claim(space, (r.*field).host(), now); };
-    if (!mappings_->share(w, external_of(r.dst, r), claim)) return false;
+    if (!mappings_->share(w, external_endpoint(r), claim)) return false;
     p.lease |= lease::kShare;
     return true;
 }
@@ -204,8 +200,8 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
             crowd.ports->free((reply.*field).host());
     }
     if ((held & lease::kAlways) == 0) return;
-    const Endpoint out = external_of(reply.dst, reply);
-    const Endpoint in = external_of(original.dst, original);
+    const Endpoint out = external_endpoint(reply);
+    const Endpoint in = external_endpoint(original);
     if ((held & lease::kPermit) != 0) mappings_->revoke(w, out, remote_of(held, original, reply));
     if ((held & lease::kPermitIn) != 0) mappings_->revoke(w, in, original.src);
     if ((held & lease::kSource) != 0) mappings_->leave(w, source_of(original), out, ended);

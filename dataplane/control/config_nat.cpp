@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The keys of [[rule]] that say how the mappings of an snat or masquerade rule behave.
+// The keys of [[rule]] that say how the mappings of an snat, masquerade or nat64 rule behave.
 #include "ct/base/time.hpp"
 #include "dataplane/control/config_parts.hpp"
 #include "dataplane/control/notation.hpp"
@@ -44,7 +44,11 @@ constexpr std::array<std::string_view, 8> kKeys{"mapping", "filtering", "pooling
 void read_behaviour(Section& section, const Config& config, nat::Rule& rule) {
     nat::Behaviour& b = rule.behaviour;
     bool rfc = false;
+    // There is no NAT64 of Linux's to be like; RFC 6146 3.1 and 1.2.3 say how it maps and filters.
+    if (rule.action == nat::Action::Nat64) b.mapping = Mapping::EndpointIndependent;
     section.choice("mapping", b.mapping, kMappings);
+    if (rule.action == nat::Action::Nat64 && b.endpoint_independent())
+        b.filtering = Filtering::AddressDependent;
     section.choice("filtering", b.filtering, kFilterings);
     section.choice("pooling", b.pooling, kPoolings);
     section.choice("refresh", b.refresh, kRefreshes);
@@ -58,22 +62,17 @@ void read_behaviour(Section& section, const Config& config, nat::Rule& rule) {
 }
 
 void check_behaviour(Section& section, const nat::Rule& rule) {
-    const bool over = rule.action == nat::Action::Nat64;
-    const bool of_source =
-        over || rule.action == nat::Action::Snat || rule.action == nat::Action::Masquerade;
+    const bool of_source = rule.action == nat::Action::Snat ||
+                           rule.action == nat::Action::Masquerade ||
+                           rule.action == nat::Action::Nat64;
     if (!of_source) {
         for (const std::string_view key : kKeys)
             if (section.has(key))
                 section.problem(key, fmt::format("this action takes no '{}'", key),
-                                "leave it out; it belongs to snat and masquerade");
+                                "leave it out; it belongs to snat, masquerade and nat64");
         return;
     }
     const nat::Behaviour& b = rule.behaviour;
-    if (over && b.endpoint_independent()) {
-        section.problem("mapping", "the mappings of action \"nat64\" are endpoint-dependent",
-                        "leave 'mapping' out");
-        return;
-    }
     if (b.endpoint_independent()) {
         if (b.pooling == Pooling::Arbitrary && rule.target.persistent)
             section.problem("pooling", "pooling is \"arbitrary\" and persistent is true",

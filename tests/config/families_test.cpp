@@ -153,6 +153,25 @@ TEST(Nat64, MayDoWithoutAPool) {
     EXPECT_TRUE(r.global_only);
 }
 
+// RFC 6146 3.1, 1.2.3: bindings are endpoint-independent; who is strict lets in by address.
+TEST(Nat64, MapsAsItsRfcWantsUnlessTheRuleSaysOtherwise) {
+    const auto behaviour = [](const std::string& keys) {
+        return rule(kNat64 + "prefix = \"64:ff9b::/96\"\n" + keys).behaviour;
+    };
+    const nat::Behaviour rfc = behaviour("");
+    const nat::Behaviour open = behaviour("filtering = \"endpoint-independent\"\n");
+    const nat::Behaviour closed = behaviour("filtering = \"address-and-port-dependent\"\n");
+
+    EXPECT_EQ(rfc.mapping, nat::Mapping::EndpointIndependent);
+    EXPECT_EQ(rfc.filtering, nat::Filtering::AddressDependent);
+    EXPECT_EQ(rfc.quarantine_s, 0U);
+    EXPECT_EQ(open.mapping, nat::Mapping::EndpointIndependent);
+    EXPECT_EQ(open.filtering, nat::Filtering::EndpointIndependent);
+    EXPECT_EQ(closed.filtering, nat::Filtering::AddressAndPortDependent);
+    EXPECT_EQ(behaviour("mapping = \"endpoint-dependent\"\n"), nat::Behaviour{});
+    EXPECT_EQ(behaviour("timers = \"rfc\"\n").quarantine_s, 120U);
+}
+
 TEST(Nat64, HasSettings) {
     const Config c = with_ports(
         "[nat64]\nzero_udp_checksum = \"drop\"\nlowest_ipv6_mtu = 1480\n"

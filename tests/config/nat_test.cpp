@@ -92,7 +92,7 @@ TEST(Behaviour, BelongsToSourceTranslation) {
         const ConfigProblem wrong = mistake(key, dnat);
         EXPECT_EQ(wrong.line, 8) << key;
         EXPECT_EQ(wrong.problem, "this action takes no '" + key.substr(0, key.find(' ')) + "'");
-        EXPECT_EQ(wrong.remedy, "leave it out; it belongs to snat and masquerade");
+        EXPECT_EQ(wrong.remedy, "leave it out; it belongs to snat, masquerade and nat64");
     }
 }
 

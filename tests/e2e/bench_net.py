@@ -153,7 +153,7 @@ def neighbour_of(host, name, address, routes=()):
     host.ip("link", "set", name, "netns", other.netns, "name", "eth0")
     other.run("ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off", check=False)
     other.ip("link", "set", "eth0", "up")
-    other.ip("addr", "add", address, "dev", "eth0")
+    other.ip("addr", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
     for to, via in routes:
         other.ip("route", "add", to, "via", via)
     return other

@@ -90,6 +90,7 @@ class Nptv6(LabCase):
 
 
 CLIENT, SERVER, SERVER6 = "2001:db8:1::10", "198.51.100.7", "2001:db8:64::198.51.100.7"
+OTHER, OTHER6 = "198.51.100.8", "2001:db8:64::198.51.100.8"
 POOL = re.compile(r"203\.0\.113\.(6[4-9]|7[01])")
 
 
@@ -97,13 +98,19 @@ class Nat64Case(LabCase):
     wan_mtu = 1500
 
     @classmethod
+    def change(cls, config):
+        """What a class of tests wants otherwise than the example has it."""
+        return config
+
+    @classmethod
     def lay_out(cls):
         config = (bench_net.ROOT / "configs" / "nat64.toml").read_text()
         config = config.replace('name = "wan"\n', f'name = "wan"\nmtu = {cls.wan_mtu}\n', 1)
+        config = cls.change(config)
         # The client has no IPv4, the server no IPv6.
         cls.router = SluiceRouter(cls.lab, config, [
             Station("lan", "client", [f"{CLIENT}/64"], [("default", "2001:db8:1::1")]),
-            Station("wan", "server", ["203.0.113.254/24", f"{SERVER}/32"],
+            Station("wan", "server", ["203.0.113.254/24", f"{SERVER}/32", f"{OTHER}/32"],
                     [("203.0.113.64/29", "203.0.113.1")])])
         cls.client, cls.server = cls.router.hosts["client"], cls.router.hosts["server"]
         cls.server.sysctl(ipv6__conf__eth0__disable_ipv6=1)
@@ -135,6 +142,16 @@ class Nat64(Nat64Case):
         self.assertRegex(entry["reply"]["dst"], POOL)
         self.assertEqual(entry["state"], "TIME_WAIT")
         self.assertIn("ASSURED", entry["flags"])
+
+    def test_a_name_server_of_ipv4_answers_over_udp_and_tcp(self):
+        # By the address as it is written, without DNS64.
+        self.server.spawn_peer("serve-dns", "--address", f"::ffff:{SERVER}")
+        for proto, option in (("udp", "+notcp"), ("tcp", "+tcp")):
+            said = self.client.run("dig", "+short", "+time=2", "+tries=2", option, f"@{SERVER6}",
+                                   "TXT", "who.am.i").stdout
+            self.assertRegex(said, rf'^"{POOL.pattern}"\n$', proto)
+            entry = self.entry("-f", "ipv6", "-p", proto, "-s", CLIENT, "--dport", "53")
+            self.assertEqual(entry["reply"]["src"], SERVER)
 
     def test_ping_passes(self):
         self.client.run("ping", "-6", "-n", "-c", 3, "-i", 0.2, "-W", 2, SERVER6)
@@ -179,6 +196,75 @@ class Nat64(Nat64Case):
         self.assertGreater(self.router.drops()["nat_untranslatable"], before)
 
 
+class Nat64Callable(Nat64Case):
+    """What the world and the neighbours see of the client's bindings (RFC 6146, RFC 4787)."""
+
+    SECOND = "2001:db8:1::20"
+
+    @classmethod
+    def lay_out(cls):
+        super().lay_out()
+        cls.second = bench_net.neighbour_of(cls.client, "second", f"{cls.SECOND}/64",
+                                            [("default", "2001:db8:1::1")])
+        for address in (SERVER, OTHER):
+            cls.server.spawn_peer("serve-mirror", "--address", address, "--port", 3478)
+
+    def call(self, sport):
+        """The endpoint that both servers see of the client's socket, which answers from now on."""
+        socket = self.client.spawn_peer("serve-mirror-behind", "--source", CLIENT, "--sport", sport,
+                                        "--addresses", f"{SERVER6},{OTHER6}", "--port", 3478)
+        self.addCleanup(socket.stop)
+        seen = json.loads(socket.output.splitlines()[0])["seen"]
+        self.assertEqual(seen[SERVER6], seen[OTHER6])
+        return seen[SERVER6]
+
+    def ask(self, host, source, address, port):
+        """Which endpoint the client's socket sees of a socket of `source`, if it hears of it."""
+        said = json.loads(host.peer("ask-mirror", "--source", source, "--address", address,
+                                    "--port", port).stdout)
+        return said["endpoints"][0][0] if said["endpoints"] else None
+
+    def test_every_server_sees_the_same_port(self):
+        self.router.control("-F")
+        outside = self.call(5000)
+
+        self.assertRegex(outside[0], POOL)
+        entries = self.router.entries("-f", "ipv6", "-p", "udp", "-s", CLIENT, "--sport", "5000")
+        self.assertEqual(len(entries), 2, entries)
+
+    def test_whom_the_client_calls_may_call_it(self):
+        address, port = self.call(5001)
+        before = self.router.drops().get("nat_filtered", 0)
+
+        self.assertEqual(self.ask(self.server, SERVER, address, port), "2001:db8:64::c633:6407")
+        self.assertIsNone(self.ask(self.server, "203.0.113.254", address, port))
+        self.assertGreater(self.router.drops()["nat_filtered"], before)
+        entry = self.entry("-p", "udp", "-s", SERVER, "-d", address)
+        self.assertEqual(entry["reply"]["src"], CLIENT)
+
+    def test_hosts_inside_meet_by_their_outside_endpoints(self):
+        # RFC 6146 3.8
+        address, port = self.call(5002)
+        seen = self.ask(self.second, self.SECOND, f"2001:db8:64::{address}", port)
+
+        self.assertRegex(seen, r"2001:db8:64::cb00:714[0-7]")
+        entry = self.entry("-f", "ipv6", "-p", "udp", "-s", self.SECOND)
+        self.assertEqual((entry["reply"]["src"], entry["reply"]["dst"]), (CLIENT, seen))
+
+
+class Nat64Open(Nat64Callable):
+    @classmethod
+    def change(cls, config):
+        return config.replace('filtering = "address-dependent" ',
+                              'filtering = "endpoint-independent" ')
+
+    def test_whom_the_client_calls_may_call_it(self):
+        address, port = self.call(5001)
+
+        self.assertEqual(self.ask(self.server, "203.0.113.254", address, port),
+                         "2001:db8:64::cb00:71fe")
+
+
 class Nat64PathMtu(Nat64Case):
     """The link outside takes 1400 bytes: inside, that is what fits into 1420."""
 
@@ -194,5 +280,55 @@ class Nat64PathMtu(Nat64Case):
             self.assertGreater(self.iperf(*options)["sum_received"]["bits_per_second"], 5e6)
 
 
+class Nat64NarrowPaths(Nat64Case):
+    """A router of each family stands behind the first hop, and a host behind a link of 1300 bytes
+    behind that: [deep]~~client~~sluice~~server~~[far]."""
+
+    FAR, FAR6 = "198.51.100.130", "2001:db8:64::198.51.100.130"
+    DEEP = "2001:db8:1:1::20"
+    INNER_ROUTE = f'[[route]]\nto = "2001:db8:1:1::/64"\nvia = "{CLIENT}"\n\n[nat64]\n'
+
+    @classmethod
+    def change(cls, config):
+        return (config.replace("[nat64]\n", cls.INNER_ROUTE, 1)
+                .replace('src = "2001:db8:1::/64"', 'src = "2001:db8:1::/48"', 1))
+
+    @classmethod
+    def lay_out(cls):
+        super().lay_out()
+        cls.deep = cls.behind(cls.client, "deep", ("2001:db8:1:1::1/64", f"{cls.DEEP}/64"))
+        cls.far = cls.behind(cls.server, "far", ("198.51.100.129/25", f"{cls.FAR}/25"))
+        cls.client.sysctl(ipv6__conf__all__forwarding=1)
+        cls.client.ip("-6", "route", "replace", "default", "via", "2001:db8:1::1")
+        cls.server.sysctl(ipv4__ip_forward=1)
+
+    @classmethod
+    def behind(cls, router, name, addresses):
+        """A host behind `router`, on a link of 1300 bytes; `addresses`: the router's, the host's."""
+        host = cls.lab.host(name)
+        router.ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", host.netns)
+        for place, device, address in zip((router, host), (name, "eth0"), addresses):
+            place.ip("link", "set", device, "mtu", 1300, "up")
+            place.ip("addr", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
+        host.ip("-6" if ":" in addresses[0] else "-4", "route", "add", "default", "via",
+                addresses[0].split("/", maxsplit=1)[0])
+        return host
+
+    def test_a_router_of_ipv4_tells_the_client_what_fits(self):
+        said = self.client.run("ping", "-6", "-n", "-c", 2, "-i", 0.2, "-W", 2, "-M", "do", "-s",
+                               1400, self.FAR6, check=False)
+        self.assertRegex(said.stdout + said.stderr, r"mtu[ =]+1320")
+
+    def test_a_router_of_ipv6_tells_the_server_what_fits(self):
+        # What the server sends must not be fragmented on its way until it has heard of the link.
+        echo = self.server.spawn_peer("serve-echo", "--address", SERVER)
+        said = json.loads(self.deep.peer("send-echo", "--address", SERVER6, "--sizes",
+                                         "1400").stdout)
+        echo.stop()
+
+        self.assertEqual(said["intact"], [1400])
+        self.assertRegex(self.server.run("ip", "route", "show", "cache").stdout, r"mtu 1280")
+
+
 if __name__ == "__main__":
-    main()
+    main("dig", "traceroute")

@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 ETH_ARP, ETH_IPV4 = 0x0806, 0x0800
@@ -149,18 +150,35 @@ def send_echo(args):
 
 
 # --- names ---------------------------------------------------------------------------------------
+def dns_answer(query, client):
+    end = query.index(b"\0", 12) + 5  # the name, its type and its class
+    text = client[0].removeprefix("::ffff:").encode()
+    answer = struct.pack("!HHHIHB", 0xC00C, 16, 1, 0, len(text) + 1, len(text)) + text
+    return query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + query[12:end] + answer
+
+
+def dns_over_tcp(listener):
+    """A question a connection, each behind its length (RFC 1035 4.2.2)."""
+    while True:
+        connection, client = listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            size = struct.unpack("!H", stream.read(2))[0]
+            answer = dns_answer(stream.read(size), client)
+            connection.sendall(struct.pack("!H", len(answer)) + answer)
+
+
 def serve_dns(args):
-    """Answers every question for TXT with the address that the client seems to have (RFC 1035 4)."""
+    """Answers every question for TXT with the address that the client seems to have (RFC 1035 4),
+    over UDP and TCP."""
+    place = (args.address, args.port)
+    listener = socket.create_server(place, family=socket.AF_INET6, dualstack_ipv6=True)
+    threading.Thread(target=dns_over_tcp, args=[listener], daemon=True).start()
     s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    s.bind(("::", args.port))
+    s.bind(place)
     print("ready", flush=True)
     while True:
         query, client = s.recvfrom(512)
-        end = query.index(b"\0", 12) + 5  # the name, its type and its class
-        text = client[0].removeprefix("::ffff:").encode()
-        answer = struct.pack("!HHHIHB", 0xC00C, 16, 1, 0, len(text) + 1, len(text)) + text
-        s.sendto(query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + query[12:end] + answer,
-                 client)
+        s.sendto(dns_answer(query, client), client)
 
 
 # --- a hole for UDP between two NATs (RFC 5128 3.3) ----------------------------------------------
@@ -205,21 +223,48 @@ def punch(args):
 
 
 # --- external endpoints -----------------------------------------------------------------------------
+def mirror(server):
+    while True:
+        _, (address, port, *scope) = server.recvfrom(64)
+        server.sendto(f"{address} {port}".encode(), (address, port, *scope))
+
+
 def serve_mirror(args):
     """Tells the sender of each datagram which endpoint it came from."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("", args.port))
+    server.bind((args.address, args.port))
     print("ready", flush=True)
-    while True:
-        _, (address, port) = server.recvfrom(64)
-        server.sendto(f"{address} {port}".encode(), (address, port))
+    mirror(server)
+
+
+def serve_mirror_behind(args):
+    """Asks mirrors from one socket of IPv6 which endpoint it has outside, prints what each of them
+    saw, and is a mirror then itself."""
+    server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    server.settimeout(1)
+    server.bind((args.source, args.sport))
+    seen = {}
+    for address in args.addresses.split(","):
+        for _ in range(3):  # the first datagram may wait for a neighbour
+            server.sendto(b"who am I?", (address, args.port))
+            try:
+                outside, port = server.recv(64).decode().split()
+                seen[address] = [outside, int(port)]
+                break
+            except TimeoutError:
+                pass
+    say(seen=seen)
+    print("ready", flush=True)
+    server.settimeout(None)
+    mirror(server)
 
 
 def ask_mirror(args):
     """Opens sockets of `source` one after the other; prints the endpoints that the mirror saw."""
     endpoints, silent, kept = [], 0, []
+    family = socket.AF_INET6 if ":" in args.address else socket.AF_INET
     for _ in range(args.count):
-        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender = socket.socket(family, socket.SOCK_DGRAM)
         sender.settimeout(args.patience)
         sender.bind((args.source, 0))
         sender.connect((args.address, args.port))
@@ -375,11 +420,12 @@ def main():
     role(fetch_stream, address=str, port=int)
     role(listen, address=str, port=int, seconds=60.0)
     role(udp_refused, address=str, port=int)
-    role(serve_mirror, port=int)
+    role(serve_mirror, address="", port=int)
+    role(serve_mirror_behind, source=str, sport=int, addresses=str, port=int)
     role(ask_mirror, source=str, address=str, port=int, count=1, patience=0.5)
     role(serve_echo, address=str, port=7, unchecked=0)
     role(send_echo, address=str, port=7, sizes=str)
-    role(serve_dns, port=53)
+    role(serve_dns, address="::", port=53)
     role(serve_rendezvous, port=int)
     role(punch, address=str, rendezvous=int, name=str, port=5000, seconds=10.0)
     role(send_syns, device="eth0", source=str, gateway=str, address=str, port=80, sport=10000,
