@@ -107,7 +107,7 @@ private:
 
     [[nodiscard]] static nlohmann::ordered_json make(const Dataplane& dataplane, ct::Nanos now) {
         using nlohmann::ordered_json;
-        const nat::Usage usage = nat::usage_of(dataplane.conntrack(), now, kRows);
+        const nat::Usage usage = nat::usage_of(dataplane.conntrack(), dataplane.nat(), now, kRows);
         const nat::Mappings* mappings = dataplane.nat().mappings();
         ordered_json out{{"connections", usage.connections},
                          {"mappings", mappings != nullptr ? mappings->count() : 0}};

@@ -46,7 +46,7 @@ void keep_fullest(std::vector<Row>& rows, std::size_t most) {
 
 }  // namespace
 
-Usage usage_of(const ct::Conntrack& table, ct::Nanos now, std::size_t most) {
+Usage usage_of(const ct::Conntrack& table, const Setup& setup, ct::Nanos now, std::size_t most) {
     Usage out;
     std::unordered_set<Key, Hash> ports;
     std::unordered_map<Key, AddressUsage, Hash> addresses;
@@ -55,15 +55,15 @@ Usage usage_of(const ct::Conntrack& table, ct::Nanos now, std::size_t most) {
         ct::Snapshot s;
         if (!table.snapshot(i, now, s) || (s.status & ct::status::kSrcNat) == 0) continue;
         const ct::Tuple& r = s.reply;
-        const bool icmp = ct::is_icmp(r.proto);
-        if (!icmp && !has_ports(r.proto)) continue;
+        if (!ct::is_icmp(r.proto) && !has_ports(r.proto)) continue;
+        if (s.original.family == ct::Family::Ipv4 && r.family == ct::Family::Ipv6) continue;
         ++out.connections;
-        const std::uint16_t port = (icmp ? r.sport : r.dport).raw();
-        const bool first = ports.insert({r.dst, port, r.proto, r.family}).second;
-        AddressUsage& a = addresses[{r.dst, 0, r.proto, r.family}];
-        a.family = r.family;
-        a.addr = r.dst;
-        a.proto = r.proto;
+        const Endpoint e = setup.external_endpoint(r);
+        const bool first = ports.insert({e.addr, e.port.raw(), e.proto, e.family}).second;
+        AddressUsage& a = addresses[{e.addr, 0, e.proto, e.family}];
+        a.family = e.family;
+        a.addr = e.addr;
+        a.proto = e.proto;
         ++a.connections;
         if (first) ++a.ports;
         SourceUsage& source = sources[{s.original.src, 0, 0, s.original.family}];

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ct/conntrack.hpp"
+#include "nat/setup.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -35,9 +36,11 @@ struct Usage {
     std::vector<SourceUsage> sources;     ///< likewise
 };
 
-/// Counts the connections of `table` that have a translated source, those of protocols with ports
-/// or identifiers. Of addresses and of sources, the first `most`. Looks at every entry, as a dump
+/// Counts the connections of `table` that have a source translated by `setup`, those of protocols
+/// with ports or identifiers. Of addresses and of sources, the first `most`. A caller from IPv4
+/// whom NAT64 lets in has none of ours, though his address changes. Looks at every entry, as a dump
 /// does; any thread.
-[[nodiscard]] Usage usage_of(const ct::Conntrack& table, ct::Nanos now, std::size_t most);
+[[nodiscard]] Usage usage_of(const ct::Conntrack& table, const Setup& setup, ct::Nanos now,
+                             std::size_t most);
 
 }  // namespace nat

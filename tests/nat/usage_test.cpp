@@ -28,7 +28,7 @@ TEST(NatUsage, TellsTheFullestAddressesAndTheGreatestUsers) {
     (void)box.send(PacketBuilder{}.ipv4("198.51.100.7", "203.0.113.1").udp(9, 9).payload("x"),
                    test::kWan);
 
-    const nat::Usage usage = nat::usage_of(box.table(), box.now, 2);
+    const nat::Usage usage = nat::usage_of(box.table(), box.setup(), box.now, 2);
 
     EXPECT_EQ(usage.connections, 8U);
     ASSERT_EQ(usage.addresses.size(), 2U);
@@ -48,11 +48,42 @@ TEST(NatUsage, OfATableWithoutTranslationIsEmpty) {
     NatBox box{{}};
     (void)box.send(PacketBuilder{}.ipv4("10.0.0.1", "198.51.100.7").udp(1, 2).payload("x"), kLan);
 
-    const nat::Usage usage = nat::usage_of(box.table(), box.now, 10);
+    const nat::Usage usage = nat::usage_of(box.table(), box.setup(), box.now, 10);
 
     EXPECT_EQ(usage.connections, 0U);
     EXPECT_TRUE(usage.addresses.empty());
     EXPECT_TRUE(usage.sources.empty());
+}
+
+// Of a hairpin through NAT64 the pool's address counts, not its form behind the prefix; of a caller
+// from IPv4, nothing does.
+TEST(NatUsage, KnowsThePoolOfNat64) {
+    nat::Rule rule = test::rule(nat::Chain::Nat, nat::Action::Nat64);
+    rule.match.dst = test::prefix("2001:db8:64::/96");
+    rule.target = test::target("203.0.113.5");
+    rule.behaviour.mapping = nat::Mapping::EndpointIndependent;
+    rule.behaviour.filtering = nat::Filtering::EndpointIndependent;
+    NatBox box{{rule}};
+    const auto six = [&](const char* src, std::uint16_t sport, const char* dst,
+                         std::uint16_t dport) {
+        const auto o = box.send(PacketBuilder{}.ipv6(src, dst).udp(sport, dport), kLan);
+        ASSERT_EQ(o.drop(), ct::Drop::None);
+    };
+    six("fd00:1::11", 4001, "2001:db8:64::198.51.100.7", 53);
+    six("fd00:1::12", 4002, "2001:db8:64::198.51.100.7", 53);
+    six("fd00:1::11", 4001, "2001:db8:64::203.0.113.5", 4002);
+    const auto call =
+        box.send(PacketBuilder{}.ipv4("198.51.100.8", "203.0.113.5").udp(9, 4001), test::kWan);
+    ASSERT_EQ(call.packet.out_port, kLan);
+
+    const nat::Usage usage = nat::usage_of(box.table(), box.setup(), box.now, 10);
+
+    EXPECT_EQ(usage.connections, 3U);
+    ASSERT_EQ(usage.addresses.size(), 1U);
+    EXPECT_EQ(usage.addresses[0].addr, addr("203.0.113.5"));
+    EXPECT_EQ(usage.addresses[0].ports, 2U);
+    EXPECT_EQ(usage.addresses[0].connections, 3U);
+    EXPECT_EQ(usage.sources.size(), 2U);
 }
 
 }  // namespace
