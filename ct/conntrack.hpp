@@ -86,6 +86,9 @@ inline constexpr std::size_t kMaxPolicies = 126;
 struct Injection {
     Tuple original;
     Tuple reply;
+    /// By which packets of the original direction come in and leave; kNoPort: nobody knows.
+    PortId in_port = kNoPort;
+    PortId out_port = kNoPort;
     std::uint32_t timeout_s = 0;
     std::uint16_t status = 0;  ///< of SEEN_REPLY, ASSURED, FIXED_TIMEOUT
     std::uint8_t state = 0;    ///< TcpState, SctpState
@@ -98,6 +101,10 @@ enum class Injected : std::uint8_t {
     Exists,   ///< another entry holds one of the tuples
     NoRoom,   ///< the table is full and the overflow policy gives nothing up
     Invalid,  ///< the tuples do not belong to one connection, or of a kind that opens none
+    // What whoever gives mappings says (Release::lend):
+    PortTaken,  ///< its external port is another's, or rests, or its source has another mapping
+    Limited,    ///< its subscriber has all that he may have
+    NoWay,      ///< nobody knows where its mapping's outside is
 };
 
 /// What control changes of an entry; what is not set stays.
@@ -144,6 +151,10 @@ struct Prospect;
 struct Release {
     void (*call)(void* self, WorkerId w, std::uint8_t lease, const Tuple& original,
                  const Tuple& reply, Nanos now) noexcept = nullptr;
+    /// Asked before an entry that control makes is linked: takes what its mapping needs and notes
+    /// that in p.lease; sets p.masqueraded. `p` stands for the entry, has no bytes, and knows its
+    /// ports as the Injection does. Done, or why the entry cannot have its mapping.
+    Injected (*lend)(void* self, WorkerId w, Packet& p, Nanos now) noexcept = nullptr;
     void* self = nullptr;
     /// Bits of leases that are to be told of now; may change at any time.
     const std::atomic<std::uint8_t>* wanted = nullptr;

@@ -3,8 +3,10 @@
 // Entries made and changed from outside: what conntrack -I, -U and -R ask for, and labels.
 //
 // An entry that control makes takes the way of any other: it is allocated under the same policy,
-// filled while nobody sees it, and published under both of its tuples or not at all. It has no
-// window: TCP takes up the sequence numbers of the first packet of each side (proto/tcp.cpp).
+// filled while nobody sees it, and published under both of its tuples or not at all. If it is
+// translated, it gets a lease on its mapping as a packet's would, or is refused: no later
+// connection may be given what it has. It has no window: TCP takes up the sequence numbers of the
+// first packet of each side (proto/tcp.cpp).
 #include "ct/conntrack_impl.hpp"
 
 namespace ct {
@@ -58,8 +60,8 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
     h.original_tag.store(at.t1, std::memory_order_release);
     h.reply_tag.store(at.t2, std::memory_order_release);
     h.mark.store(p.mark, std::memory_order_release);
-    h.out_port.store(kNoPort, std::memory_order_release);
-    h.lease.store(0, std::memory_order_release);
+    h.out_port.store(p.masqueraded ? p.out_port : kNoPort, std::memory_order_release);
+    h.lease.store(p.lease, std::memory_order_release);
     const Meta m = with_status(Meta{h.meta.load(std::memory_order_relaxed)}, status);
     h.meta.store(m.word(), std::memory_order_release);
 
@@ -128,6 +130,9 @@ Injected Conntrack::insert(const Injection& e, Nanos now, std::uint32_t by) {
     p.tuple = p.original = e.original;
     p.reply = e.reply;
     p.hash = hash(d.key, p.original);
+    p.in_port = e.in_port;
+    p.out_port = e.out_port;
+    p.state = CtState::New;
     p.mark = e.mark;
     p.track.split_zone = e.original.zone != e.reply.zone;
     p.track.reply_zone = e.reply.zone;
@@ -135,7 +140,10 @@ Injected Conntrack::insert(const Injection& e, Nanos now, std::uint32_t by) {
     if (i == Pool::kNone) return Injected::NoRoom;
     d.write_injected(i, p, e, now);
     p.opened = true;
-    const Injected result = d.link_injected(p, e.status, now);
+    Injected result =
+        d.release.lend != nullptr ? d.release.lend(d.release.self, w, p, now) : Injected::Done;
+    if (p.track.any()) d.write_injected(i, p, e, now);  // as the rule of its mapping has it
+    if (result == Injected::Done) result = d.link_injected(p, e.status, now);
     if (result != Injected::Done) d.abandon(w, p, now);
     d.pool.give_back(w);
     if (result != Injected::Done) {

@@ -222,6 +222,11 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
                 [&dataplane](const ct::Tuple& t, const std::string& in_port) {
                     return explain_json(dataplane, t, in_port);
                 },
+            .port_towards =
+                [&dataplane](ct::Family family, const ct::Addr& addr) {
+                    const RouteTable& routes = dataplane.forward().routes();
+                    return routes.hop(routes.lookup(family, addr)).port;
+                },
             .settings_changed = [&dataplane] { dataplane.settings_changed(); },
             .set_port = [&dataplane](std::string_view name,
                                      bool up) { return set_port(dataplane, name, up); },

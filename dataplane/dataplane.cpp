@@ -36,7 +36,8 @@ inline constexpr std::uint32_t kIdleTurns =
 [[nodiscard]] std::unique_ptr<nat::BlockLog> block_log_of(const Config& config,
                                                           ct::WorkerId workers, bool wanted) {
     if (!wanted || config.carriers.empty() || !config.nat_log.on()) return nullptr;
-    return std::make_unique<nat::BlockLog>(workers, config.nat_log.queue);
+    // Control assigns blocks as well, when a table is put back.
+    return std::make_unique<nat::BlockLog>(workers + 1, config.nat_log.queue);
 }
 
 [[nodiscard]] ct::FragmentSettings fragment_settings(const Config& config, ct::WorkerId workers,

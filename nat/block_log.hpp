@@ -39,7 +39,7 @@ struct BlockEvent {
     friend bool operator==(const BlockEvent&, const BlockEvent&) noexcept = default;
 };
 
-/// A ring for each worker; one thread takes the records out of all of them.
+/// A ring for each worker, control's the last of them; one thread takes the records out of all.
 class BlockLog {
 public:
     /// Each ring holds `records`, rounded up to a power of two.

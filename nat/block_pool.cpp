@@ -41,15 +41,42 @@ std::uint32_t BlockPool::find_bit(std::uint32_t address, std::uint64_t random) n
     }
 }
 
-std::optional<std::uint32_t> BlockPool::take(std::uint32_t address, std::uint64_t random) noexcept {
+/// Takes a right to one of the address's bits. False if it has none left.
+bool BlockPool::count_off(std::uint32_t address) noexcept {
     std::atomic<std::uint32_t>& count = available_[address];
     std::uint32_t left = count.load(std::memory_order_acquire);
     do {
-        if (left == 0) return std::nullopt;
+        if (left == 0) return false;
     } while (!count.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
                                           std::memory_order_acquire));
     in_use_.fetch_add(1, std::memory_order_relaxed);
+    return true;
+}
+
+std::optional<std::uint32_t> BlockPool::take(std::uint32_t address, std::uint64_t random) noexcept {
+    if (!count_off(address)) return std::nullopt;
     return find_bit(address, random);
+}
+
+bool BlockPool::take_block(std::uint32_t block) noexcept {
+    const std::uint32_t address = address_of(block);
+    if (!count_off(address)) return false;
+    const std::uint32_t bit = block % per_address_;
+    const std::uint64_t mask = std::uint64_t{1} << bit % 64;
+    const std::uint64_t before =
+        free_[std::size_t{address} * words_ + bit / 64].fetch_and(~mask, std::memory_order_acq_rel);
+    if ((before & mask) != 0) return true;
+    available_[address].fetch_add(1, std::memory_order_release);
+    in_use_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+}
+
+std::optional<std::uint32_t> BlockPool::block_at(std::uint32_t address,
+                                                 std::uint16_t port) const noexcept {
+    if (!ports_.contains(port)) return std::nullopt;
+    const std::uint32_t nth = (std::uint32_t{port} - ports_.first) / size_;
+    if (nth >= per_address_) return std::nullopt;
+    return address * per_address_ + nth;
 }
 
 std::optional<std::uint32_t> BlockPool::take_from(std::uint32_t address,

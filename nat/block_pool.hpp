@@ -49,9 +49,17 @@ public:
     /// Takes a block of `address`, or of the next address that has one; none if no address has.
     [[nodiscard]] std::optional<std::uint32_t> take_from(std::uint32_t address,
                                                          std::uint64_t random) noexcept;
+    /// Takes this very block. False if somebody has it. While that is found out, another taker may
+    /// find one block less than there is.
+    [[nodiscard]] bool take_block(std::uint32_t block) noexcept;
     void give_back(std::uint32_t block) noexcept;
 
+    /// The block of address number `address` that `port` is in; none if it is in no block.
+    [[nodiscard]] std::optional<std::uint32_t> block_at(std::uint32_t address,
+                                                        std::uint16_t port) const noexcept;
+
 private:
+    [[nodiscard]] bool count_off(std::uint32_t address) noexcept;
     [[nodiscard]] std::uint32_t find_bit(std::uint32_t address, std::uint64_t random) noexcept;
 
     PortRange ports_;

@@ -234,17 +234,21 @@ BlockEvent Carrier::event_of(const Record& r, std::uint32_t block, BlockEvent::K
 
 ct::Drop Carrier::assign_block(ct::WorkerId w, Record& r, ct::Nanos now) noexcept {
     if (pool_ == nullptr || r.slots >= settings_.blocks->most) return ct::Drop::NatBlockLimit;
-    // A subscriber's first block says where he is, if nothing did before.
-    const bool fixed = deterministic_ || r.slots > 0 || r.connections > 0;
-    const auto block = fixed && settings_.paired ? pool_->take(r.address, draw())
-                                                 : pool_->take_from(r.address, draw());
-    if (!block) return ct::Drop::NatNoBlock;
-    if (log_ != nullptr && !log_->push(w, event_of(r, *block, BlockEvent::Kind::Assigned, now))) {
-        pool_->give_back(*block);
+    const auto block = has_address(r) && settings_.paired ? pool_->take(r.address, draw())
+                                                          : pool_->take_from(r.address, draw());
+    return block ? hand_over(w, r, *block, now) : ct::Drop::NatNoBlock;
+}
+
+/// Gives the subscriber a block that was taken for him.
+ct::Drop Carrier::hand_over(ct::WorkerId w, Record& r, std::uint32_t block,
+                            ct::Nanos now) noexcept {
+    if (log_ != nullptr && !log_->push(w, event_of(r, block, BlockEvent::Kind::Assigned, now))) {
+        pool_->give_back(block);
         return ct::Drop::NatBlockLog;
     }
-    if (!fixed) r.address = pool_->address_of(*block);
-    r.slot[r.slots++] = {*block, 0, second_of(now)};
+    // A subscriber's first block says where he is, if nothing did before.
+    if (!has_address(r)) r.address = pool_->address_of(block);
+    r.slot[r.slots++] = {block, 0, second_of(now)};
     return ct::Drop::None;
 }
 
@@ -318,21 +322,105 @@ Carrier::Taken Carrier::take(const Grant& grant, const Grant::Range& range, std:
         slot = slot_of(*r, range.block);
         if (slot == nullptr) return Taken::Gone;
     }
-    if (grant.count != 0 && counts_ports(proto)) {
-        std::atomic<std::uint16_t>& count = count_of(range.address, proto, port);
-        const std::uint16_t used = count.load(std::memory_order_relaxed);
-        if ((used != 0 && use == Use::Alone) || used == kMostUses) return Taken::Used;
-        std::uint32_t& ports = r->ports[kind_of(proto)];
-        if (used == 0) {
-            if (settings_.limits.ports != 0 && ports >= settings_.limits.ports)
-                return Taken::PortLimit;
-            ++ports;
-        }
-        count.store(static_cast<std::uint16_t>(used + 1), std::memory_order_relaxed);
-        if (slot != nullptr) ++slot->users;
-    }
+    if (grant.count != 0 && counts_ports(proto))
+        if (const Taken refused =
+                count_port(*r, slot, count_of(range.address, proto, port), proto, use);
+            refused != Taken::Done)
+            return refused;
     ++r->connections;
     return Taken::Done;
+}
+
+/// Counts one more connection on a port. `slot`: of the block that it is in, if it is in one.
+Carrier::Taken Carrier::count_port(Record& r, Slot* slot, std::atomic<std::uint16_t>& count,
+                                   std::uint8_t proto, Use use) noexcept {
+    const std::uint16_t used = count.load(std::memory_order_relaxed);
+    if ((used != 0 && use == Use::Alone) || used == kMostUses) return Taken::Used;
+    std::uint32_t& ports = r.ports[kind_of(proto)];
+    if (used == 0) {
+        if (settings_.limits.ports != 0 && ports >= settings_.limits.ports) return Taken::PortLimit;
+        ++ports;
+    }
+    count.store(static_cast<std::uint16_t>(used + 1), std::memory_order_relaxed);
+    if (slot != nullptr) ++slot->users;
+    return Taken::Done;
+}
+
+ct::Drop Carrier::adopt(ct::WorkerId w, const ct::Tuple& original, const ct::Tuple& reply, Use use,
+                        ct::Nanos now) noexcept {
+    Grant who;
+    identify(original, who);
+    const SpinGuard guard{bucket(who.bucket).lock};
+    Record* r = find(who);
+    const bool is_new = r == nullptr;
+    if (is_new) r = make_record(who, now);
+    if (r == nullptr) return ct::Drop::NatSubscriberLimit;
+    const ct::Drop refused = adopt_for(w, *r, reply, use, now);
+    if (refused != ct::Drop::None && is_new) drop_record(who.bucket, *r);
+    return refused;
+}
+
+/// adopt() for the subscriber with this record. One who is refused is given no block.
+ct::Drop Carrier::adopt_for(ct::WorkerId w, Record& r, const ct::Tuple& reply, Use use,
+                            ct::Nanos now) noexcept {
+    const SubscriberLimits& limits = settings_.limits;
+    if (limits.connections != 0 && r.connections >= limits.connections)
+        return ct::Drop::NatConnectionLimit;
+    const auto address = settings_.outside.index_of(reply.family, reply.dst);
+    if (!address) return ct::Drop::NatNoPort;
+    if (!gives_ports()) {
+        ++r.connections;
+        return ct::Drop::None;
+    }
+    if (!counts_ports(reply.proto)) {
+        if (!has_address(r)) {
+            const auto block = pool_->take(*address, draw());
+            if (!block) return ct::Drop::NatNoPort;
+            if (const ct::Drop refused = hand_over(w, r, *block, now); refused != ct::Drop::None)
+                return refused;
+        }
+        if (!is_at(r, *address)) return ct::Drop::NatNoPort;
+        ++r.connections;
+        return ct::Drop::None;
+    }
+    const std::uint16_t port = port_of(reply);
+    if (!settings_.ports.contains(port)) return ct::Drop::NatNoPort;
+    std::atomic<std::uint16_t>& count = count_of(*address, reply.proto, port);
+    const std::optional<Share> share =
+        deterministic_ ? deterministic_->share_of(r.family, r.source) : std::nullopt;
+    if (share && share->address == *address && share->ports.contains(port)) {
+        const Taken taken = count_port(r, nullptr, count, reply.proto, use);
+        if (taken == Taken::Done) ++r.connections;
+        return taken == Taken::Done        ? ct::Drop::None
+               : taken == Taken::PortLimit ? ct::Drop::NatPortLimit
+                                           : ct::Drop::NatNoPort;
+    }
+    const auto block = pool_ != nullptr ? pool_->block_at(*address, port) : std::nullopt;
+    if (!block) return ct::Drop::NatNoPort;
+    Slot* slot = slot_of(r, *block);
+    const bool unused = count.load(std::memory_order_relaxed) == 0;
+    if (unused && limits.ports != 0 && r.ports[kind_of(reply.proto)] >= limits.ports)
+        return ct::Drop::NatPortLimit;
+    if (slot == nullptr) {
+        if (has_address(r) && settings_.paired && *address != r.address) return ct::Drop::NatNoPort;
+        if (r.slots >= settings_.blocks->most) return ct::Drop::NatBlockLimit;
+        if (!pool_->take_block(*block)) return ct::Drop::NatNoPort;
+        if (const ct::Drop refused = hand_over(w, r, *block, now); refused != ct::Drop::None)
+            return refused;
+        slot = slot_of(r, *block);
+    }
+    if (count_port(r, slot, count, reply.proto, use) != Taken::Done) return ct::Drop::NatNoPort;
+    ++r.connections;
+    return ct::Drop::None;
+}
+
+/// True if the subscriber has something of external address number `address`.
+bool Carrier::is_at(const Record& r, std::uint32_t address) const noexcept {
+    Grant grant;
+    list_ranges(r, grant);
+    return std::any_of(grant.ranges.begin(),
+                       grant.ranges.begin() + static_cast<std::ptrdiff_t>(grant.count),
+                       [&](const Grant::Range& range) { return range.address == address; });
 }
 
 void Carrier::release(const ct::Tuple& original, const ct::Tuple& reply, ct::Nanos now) noexcept {

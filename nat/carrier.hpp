@@ -128,7 +128,13 @@ public:
     /// Books a connection on `port` of `range`. Protocols without ports take none: port 0.
     [[nodiscard]] Taken take(const Grant& grant, const Grant::Range& range, std::uint8_t proto,
                              std::uint16_t port, Use use) noexcept;
-    /// A connection that was taken has ended. Any thread.
+    /// Books a connection that has its external endpoint already, `reply`'s destination, as one
+    /// that is restored after a restart. If the port is in a block that nobody has, the subscriber
+    /// gets that. None, and release() must follow; NatNoPort if the port is not, and cannot become,
+    /// his; or which limit is in the way. How fast he opens connections does not count.
+    [[nodiscard]] ct::Drop adopt(ct::WorkerId w, const ct::Tuple& original, const ct::Tuple& reply,
+                                 Use use, ct::Nanos now) noexcept;
+    /// A connection that was taken or adopted has ended. Any thread.
     void release(const ct::Tuple& original, const ct::Tuple& reply, ct::Nanos now) noexcept;
 
     /// Takes back what has been idle for long enough, a bounded slice of the subscribers. One
@@ -200,7 +206,18 @@ private:
     [[nodiscard]] Record* find(const Grant& who) const noexcept;
     [[nodiscard]] Record* make_record(const Grant& who, ct::Nanos now) noexcept;
     void drop_record(std::uint32_t b, Record& r) noexcept;
+    /// True if it is settled which external address the subscriber has.
+    [[nodiscard]] bool has_address(const Record& r) const noexcept {
+        return deterministic_ || r.slots > 0 || r.connections > 0;
+    }
     [[nodiscard]] ct::Drop assign_block(ct::WorkerId w, Record& r, ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Drop hand_over(ct::WorkerId w, Record& r, std::uint32_t block,
+                                     ct::Nanos now) noexcept;
+    [[nodiscard]] Taken count_port(Record& r, Slot* slot, std::atomic<std::uint16_t>& count,
+                                   std::uint8_t proto, Use use) noexcept;
+    [[nodiscard]] ct::Drop adopt_for(ct::WorkerId w, Record& r, const ct::Tuple& reply, Use use,
+                                     ct::Nanos now) noexcept;
+    [[nodiscard]] bool is_at(const Record& r, std::uint32_t address) const noexcept;
     [[nodiscard]] bool may_open_now(Record& r, ct::Nanos now) const noexcept;
     void list_ranges(const Record& r, Grant& out) const noexcept;
     [[nodiscard]] Slot* slot_of(Record& r, std::uint32_t block) const noexcept;

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 
 namespace nat {
 namespace {
@@ -42,14 +41,16 @@ std::string check_mappings(const ct::Conntrack& table, const Setup& setup, ct::N
     if (mappings == nullptr) return {};
     std::string wrong;
     Owners owners;
-    std::unordered_set<std::string> shared;
+    std::unordered_map<std::string, Owner> shared;
     mappings->visit(
         [&](const Mappings::Mapping& m) {
             if (!owners.emplace(name_of(m.external), Owner{m.inside, m.users, 0}).second)
                 wrong = "I4: two mappings have the same external endpoint";
         },
-        [&](const Endpoint& e, std::uint32_t) { shared.insert(name_of(e)); });
-    for (const std::string& each : shared)
+        [&](const Endpoint& e, std::uint32_t users) {
+            shared.emplace(name_of(e), Owner{{}, users, 0});
+        });
+    for (const auto& [each, users] : shared)
         if (owners.contains(each)) wrong = "I4: an endpoint-independent mapping shares its port";
 
     std::uint64_t taken = 0;
@@ -66,7 +67,14 @@ std::string check_mappings(const ct::Conntrack& table, const Setup& setup, ct::N
         if (!table.snapshot(i, now, s)) continue;
         count_user(setup, owners, s.original, s.reply);
         count_user(setup, owners, s.reply, s.original);
+        const auto found = shared.find(name_of(setup.external_endpoint(s.reply)));
+        if (found != shared.end()) ++found->second.seen;
     }
+    // A connection without a rule of its own may stand on such a port beside those that share it.
+    for (const auto& [name, owner] : shared)
+        if (owner.users > owner.seen)
+            wrong = "a port counts " + std::to_string(owner.users) + " that share it and has " +
+                    std::to_string(owner.seen);
     for (const auto& [name, owner] : owners)
         if (owner.users != owner.seen)
             wrong = "a mapping counts " + std::to_string(owner.users) + " users and has " +

@@ -12,7 +12,8 @@ namespace nat {
 /// expired that is not reclaimed), invariant I4 among it:
 ///   - no two mappings have one external endpoint, and none has one that others share;
 ///   - the ports taken, less those that rest, are those of mappings and shares;
-///   - a mapping has as many users as there are connections in the table that use it.
+///   - a mapping has as many users as there are connections in the table that use it, and a port no
+///     more that share it than are on it.
 /// Empty if it holds, else what is wrong. Slow.
 [[nodiscard]] std::string check_mappings(const ct::Conntrack& table, const Setup& setup,
                                          ct::Nanos now);

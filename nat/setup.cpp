@@ -3,6 +3,7 @@
 
 #include "ct/wire/headers.hpp"
 #include "nat/family.hpp"
+#include "nat/setup_parts.hpp"
 #include "nat/wide.hpp"
 
 #include <algorithm>
@@ -11,15 +12,6 @@
 
 namespace nat {
 namespace {
-
-using PortField = ct::Be16 ct::Tuple::*;
-
-/// The field of the reply tuple that a source translation may change; null if the protocol has
-/// nothing but addresses.
-[[nodiscard]] PortField source_field(std::uint8_t proto) noexcept {
-    if (has_ports(proto)) return &ct::Tuple::dport;
-    return ct::is_icmp(proto) ? &ct::Tuple::sport : nullptr;  // the identifier
-}
 
 /// `original` with the network part of the prefix from `first` to `last`.
 [[nodiscard]] ct::Addr in_prefix(const ct::Addr& original, const ct::Addr& first,
@@ -36,12 +28,6 @@ using PortField = ct::Be16 ct::Tuple::*;
 [[nodiscard]] std::uint32_t shifted(std::uint16_t original, std::uint16_t base,
                                     PortRange ports) noexcept {
     return static_cast<std::uint16_t>(original - base) % ports.count();
-}
-
-/// True if sources are mapped to the address of the port that they leave by.
-[[nodiscard]] bool uses_own_address(const Rule& rule) noexcept {
-    return rule.action == Action::Masquerade ||
-           (rule.action == Action::Nat64 && rule.target.family == ct::Family::None);
 }
 
 /// True if the field belongs to the reply's source: the connection's destination.
@@ -112,11 +98,15 @@ Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddress
     if (!rules.has_snat() && !pools_.any()) return;
     crowds_ = std::make_unique<Crowds>();
     table_.set_release(
-        {[](void* self, ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
-            const ct::Tuple& reply, ct::Nanos now) noexcept {
-             static_cast<Setup*>(self)->give_back(w, lease, original, reply, now);
-         },
-         this, &wanted_});
+        {.call =
+             [](void* self, ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
+                const ct::Tuple& reply, ct::Nanos now) noexcept {
+                 static_cast<Setup*>(self)->give_back(w, lease, original, reply, now);
+             },
+         .lend = [](void* self, ct::WorkerId w, ct::Packet& p,
+                    ct::Nanos now) noexcept { return static_cast<Setup*>(self)->adopt(w, p, now); },
+         .self = this,
+         .wanted = &wanted_});
     if (!pools_.any()) return;
     // One more user than there are workers: control ends connections, too.
     mappings_ = std::make_unique<Mappings>(

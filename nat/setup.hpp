@@ -261,6 +261,7 @@ private:
     void give_back(ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
                    const ct::Tuple& reply, ct::Nanos now) noexcept;
     void let_go(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    static void follow_rule(ct::Packet& p, const Behaviour& b, ct::Dir outbound) noexcept;
     void track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
                   ct::Nanos now) const noexcept;
 
@@ -276,6 +277,24 @@ private:
                                      const ct::Tuple& reply) const noexcept {
         return (lease & lease::kDestination) != 0 ? external_endpoint(original).addr : reply.src;
     }
+
+    // ---- setup_adopt.cpp
+    /// A rule and where it maps to.
+    struct Way {
+        const Rule* rule = nullptr;  ///< null: none
+        Range range{};
+    };
+    [[nodiscard]] ct::Injected adopt(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Injected adopt_destination(ct::WorkerId w, ct::Packet& p,
+                                                 ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Injected adopt_source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Injected hold(ct::WorkerId w, const Endpoint& inside,
+                                    const Endpoint& external, const Way& way, ct::PortId out_port,
+                                    ct::Nanos now) noexcept;
+    [[nodiscard]] Endpoint meant_by(const ct::Tuple& t) const noexcept;
+    [[nodiscard]] Way way_to(const Endpoint& external, const Rule* met, ct::PortId leaves_by,
+                             const ct::Addr& original) const noexcept;
+    [[nodiscard]] ct::PortId port_of(const Rule& rule, const Endpoint& external) const noexcept;
 
     // ---- setup_carrier.cpp
     class Subscriber;

@@ -17,11 +17,11 @@
 // however many use it.
 #include "ct/wire/headers.hpp"
 #include "nat/setup.hpp"
+#include "nat/setup_parts.hpp"
 
 namespace nat {
 namespace {
 
-using PortField = ct::Be16 ct::Tuple::*;
 using Held = Carrier::Grant::Range;
 using Taken = Carrier::Taken;
 
@@ -226,16 +226,7 @@ ct::Drop Setup::choose_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule&
 void Setup::mapping_ended(const Mappings::Mapping& m, ct::Nanos now) noexcept {
     const Rule& rule = rules_.rules()[m.rule];
     if (!knows_subscribers(rule)) return;
-    ct::Tuple original;
-    original.src = m.inside.addr;
-    original.zone = m.inside.zone;
-    original.proto = m.inside.proto;
-    original.family = m.inside.family;
-    ct::Tuple reply;
-    reply.dst = m.external.addr;
-    reply.proto = m.external.proto;
-    reply.family = m.external.family;
-    (ct::is_icmp(reply.proto) ? reply.sport : reply.dport) = m.external.port;
+    const auto [original, reply] = flow_of(m.inside, m.external);
     carriers_->at(rule.carrier).release(original, reply, now);
 }
 

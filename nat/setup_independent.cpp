@@ -4,21 +4,13 @@
 // outside comes in by one, and how it is given back.
 #include "nat/pref64.hpp"
 #include "nat/setup.hpp"
+#include "nat/setup_parts.hpp"
 #include "nat/wide.hpp"
 
 #include <algorithm>
 #include <utility>
 
 namespace nat {
-namespace {
-
-using PortField = ct::Be16 ct::Tuple::*;
-
-[[nodiscard]] Endpoint source_of(const ct::Tuple& t) noexcept {
-    return {t.src, t.sport, t.zone, t.proto, t.family};
-}
-
-}  // namespace
 
 std::vector<AddressRange> Setup::pools_of(const RuleSet& rules,
                                           const std::vector<PortAddresses>& ports) {
@@ -211,16 +203,22 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
     if ((held & lease::kSubscriber) != 0) carriers_->release(original, reply, now);
 }
 
-/// Has the connection tracked as the rule says. `outbound`: the direction of what goes out.
-void Setup::track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
-                     ct::Nanos now) const noexcept {
-    const ct::TrackOptions before = p.track;
+/// Notes in p.track how the rule wants the connection tracked. `outbound`: the direction of what
+/// goes out.
+void Setup::follow_rule(ct::Packet& p, const Behaviour& b, ct::Dir outbound) noexcept {
     if (b.variant != 0)
         p.track.variant = static_cast<std::uint8_t>(b.variant | (p.track.variant & 1U));
     const std::size_t out = ct::index_of(outbound);
     p.track.still = 0;
     if (b.refresh == Refresh::Outbound) p.track.still = static_cast<std::uint8_t>(2U >> out);
     if (b.refresh == Refresh::Inbound) p.track.still = static_cast<std::uint8_t>(1U << out);
+}
+
+/// Has p's unconfirmed connection tracked as the rule says.
+void Setup::track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
+                     ct::Nanos now) const noexcept {
+    const ct::TrackOptions before = p.track;
+    follow_rule(p, b, outbound);
     if (before.variant != p.track.variant || before.still != p.track.still)
         table_.retrack(w, p, now);
 }

@@ -55,6 +55,9 @@ struct ControlHooks {
     /// The story of a flow's next packets (control/story.hpp) as a JSON object without a newline;
     /// `in_port` is the name of the port that they come in by, or empty. Throws BadParameter.
     std::function<std::string(const ct::Tuple& tuple, const std::string& in_port)> explain;
+    /// The port that the routes lead to an address by, kNoPort if they do not: for connections that
+    /// are made by hand.
+    std::function<ct::PortId(ct::Family family, const ct::Addr& addr)> port_towards;
     /// Settings of the table have changed (`sysctl`).
     std::function<void()> settings_changed;
     /// Takes the port of this name out of service or puts it back; how many connections that ended,

@@ -189,7 +189,12 @@ void Session::start(Request&& request, const ServerContext& context) {
 }
 
 void Session::create(const Request& request, const ServerContext& context) {
-    switch (context.ct.insert(request.entry, context.hooks.now(), peer_)) {
+    ct::Injection entry = request.entry;
+    if (context.hooks.port_towards) {
+        entry.in_port = context.hooks.port_towards(entry.original.family, entry.original.src);
+        entry.out_port = context.hooks.port_towards(entry.reply.family, entry.reply.src);
+    }
+    switch (context.ct.insert(entry, context.hooks.now(), peer_)) {
         case ct::Injected::Done:
             return append_done(out_, 1);
         case ct::Injected::Exists:
@@ -199,6 +204,23 @@ void Session::create(const Request& request, const ServerContext& context) {
             return append_error(out_, "the table is full", 1);
         case ct::Injected::Invalid:
             return append_error(out_, "invalid parameters", 1);
+        case ct::Injected::PortTaken:
+            return append_error(out_,
+                                "its external port is another connection's or subscriber's, or "
+                                "rests, or its source has another mapping; delete what has it "
+                                "first (-D -q), or choose another (-n)",
+                                1);
+        case ct::Injected::Limited:
+            return append_error(out_,
+                                "its subscriber has all the ports, blocks or connections that the "
+                                "rule allows (see carriers in `sluicectl stats'), or the log of "
+                                "blocks is full",
+                                1);
+        case ct::Injected::NoWay:
+            return append_error(out_,
+                                "no route and no rule tells by which port its mapping leaves; add "
+                                "a route to its destination",
+                                1);
     }
 }
 

@@ -21,11 +21,21 @@ struct Back {
 struct Leasing : Table {
     explicit Leasing(const Settings& s) : Table{s} {
         ct.set_release(
-            {[](void* self, WorkerId w, std::uint8_t lease, const Tuple& original,
-                const Tuple& reply, Nanos) noexcept {
-                 static_cast<std::vector<Back>*>(self)->push_back({w, lease, original, reply});
-             },
-             &back, &wanted});
+            {.call =
+                 [](void* self, WorkerId w, std::uint8_t lease, const Tuple& original,
+                    const Tuple& reply, Nanos) noexcept {
+                     static_cast<Leasing*>(self)->back.push_back({w, lease, original, reply});
+                 },
+             .lend = [](void* self, WorkerId, Packet& p,
+                        Nanos) noexcept { return static_cast<Leasing*>(self)->lend(p); },
+             .self = this,
+             .wanted = &wanted});
+    }
+    /// Gives what control makes a lease of 6, unless it is to be refused.
+    Injected lend(Packet& p) {
+        p.lease = 6;
+        p.masqueraded = true;
+        return answer;
     }
     /// Opens a connection that was given `lease`, with another source outside.
     Packet open_leased(const Tuple& t, std::uint8_t lease) {
@@ -39,6 +49,7 @@ struct Leasing : Table {
     void link(Packet p) { EXPECT_EQ(ct.confirm(0, p, now), Conntrack::Confirmation::Linked); }
 
     std::vector<Back> back;
+    Injected answer = Injected::Done;
     std::atomic<std::uint8_t> wanted{0xff};
 };
 
@@ -178,6 +189,44 @@ TEST(Still, PacketsOfThatDirectionDoNotRefresh) {
         EXPECT_EQ(refreshed_by(tcp(reply_of(flow(1)), tcpflag::kAck, 5001, 1001)),
                   still != Dir::Reply);
     }
+}
+
+Injection injection(std::uint16_t sport) {
+    Injection i;
+    i.original = flow(sport);
+    i.reply = reply_of(i.original);
+    i.reply.dst = v4(kExternal);
+    i.timeout_s = 100;
+    i.out_port = 3;
+    return i;
+}
+
+TEST(Lease, OfAnEntryThatControlMakesIsAskedForAndComesBack) {
+    Leasing table{sized(8, Overflow::Drop)};
+    ASSERT_EQ(table.ct.insert(injection(1), table.now), Injected::Done);
+    EXPECT_TRUE(table.back.empty());
+
+    EXPECT_EQ(table.ct.flush_port(3, table.now), 1U) << "masqueraded, as NAT says";
+
+    ASSERT_EQ(table.back.size(), 1U);
+    EXPECT_EQ(table.back[0].lease, 6);
+    EXPECT_EQ(table.back[0].original, injection(1).original);
+    EXPECT_EQ(table.back[0].reply, injection(1).reply);
+}
+
+TEST(Lease, OfWhatIsRefusedComesBackAtOnceAndLeavesNoEntry) {
+    Leasing table{sized(8, Overflow::Drop)};
+    for (const Injected why : {Injected::PortTaken, Injected::Limited, Injected::NoWay}) {
+        table.answer = why;
+        table.back.clear();
+
+        EXPECT_EQ(table.ct.insert(injection(1), table.now), why);
+
+        EXPECT_EQ(table.back.size(), 1U);
+        EXPECT_EQ(table.ct.count(), 0U);
+        EXPECT_EQ(table.ct.counters().insert_failed, 0U);
+    }
+    EXPECT_EQ(table.ct.check_invariants(), "");
 }
 
 }  // namespace

@@ -159,6 +159,32 @@ class Blocks(CarrierCase):
         self.assertEqual([a["inside"] for a in answers], [source])
         self.assertEqual(answers[0]["until"], released[0]["time"])
 
+    def test_a_table_is_put_back_with_all_bookings(self):
+        source = SUBSCRIBERS[6]
+        endpoints, _ = self.ask(source, 3)
+        saved = self.lab.folder / "saved"
+        saved.write_text(self.router.control("-L", "-s", source, "-o", "save").stdout)
+        self.router.control("-D", "-s", source)
+        self.assertEqual(self.booked(source), 0)
+
+        self.router.control("-R", saved)
+
+        self.assertEqual(self.booked(source), 3)
+        address, port = endpoints[0]
+        stolen = self.router.control(
+            "-I", "-p", "udp", "-s", SUBSCRIBERS[7], "-d", SERVER, "--sport", 1, "--dport", 2,
+            "-r", SERVER, "-q", address, "--reply-port-src", 2, "--reply-port-dst", port,
+            "-t", 60, check=False)
+        self.assertEqual(stolen.returncode, 1)
+        self.assertIn("its external port is another connection's or subscriber's", stolen.stderr)
+        self.assertEqual(self.booked(SUBSCRIBERS[7]), 0)
+
+    def booked(self, source):
+        """Connections that the carrier's books show for a subscriber."""
+        stats = json.loads(self.router.control("stats", "-o", "json").stdout)["daemon"]
+        return sum(row["connections"] for row in stats["carriers"]["0"]["top"]
+                   if row["subscriber"] == f"{source}/32")
+
     def test_records_are_numbered_without_a_gap(self):
         self.ask(SUBSCRIBERS[4])
         wait_for("record", lambda: self.records(inside=SUBSCRIBERS[4]))

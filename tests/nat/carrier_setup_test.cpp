@@ -200,7 +200,8 @@ TEST(CarrierSetup, AConnectionThatARuleDropsTakesNothing) {
     EXPECT_EQ(box.carriers().at(0).totals().subscribers, 0U);
 }
 
-// Somebody outside of the carrier's books holds the tuple: an entry that control made.
+// Somebody outside of the carrier's books holds the tuple: a connection that the server opened to
+// the external address itself.
 TEST(CarrierSetup, ATupleThatTheTableHoldsIsPassedOver) {
     nat::CarrierSettings s = blocks();
     s.outside.last = s.outside.first;
@@ -210,12 +211,11 @@ TEST(CarrierSetup, ATupleThatTheTableHoldsIsPassedOver) {
         ct::Injection i;
         i.original.family = ct::Family::Ipv4;
         i.original.proto = ct::ipproto::kUdp;
-        i.original.src = addr("10.0.0.99");
-        i.original.dst = addr(kServer);
-        i.original.sport = ct::Be16::from_host(port);
-        i.original.dport = ct::Be16::from_host(53);
+        i.original.src = addr(kServer);
+        i.original.dst = addr(kExternal);
+        i.original.sport = ct::Be16::from_host(53);
+        i.original.dport = ct::Be16::from_host(port);
         i.reply = ct::reply_of(i.original);
-        i.reply.dst = addr(kExternal);
         i.timeout_s = 100;
         ASSERT_EQ(box.table().insert(i, box.now), ct::Injected::Done);
     }
@@ -225,7 +225,7 @@ TEST(CarrierSetup, ATupleThatTheTableHoldsIsPassedOver) {
     ASSERT_EQ(out.drop(), Drop::None);
     EXPECT_EQ(out.source().second, 2015);
     EXPECT_EQ(box.booked(), (Booked{1, 1}));
-    // What control made was never the subscriber's, and its end takes nothing from him.
+    // The others were never the subscriber's, and their end takes nothing from him.
     box.table().flush(box.now);
     EXPECT_EQ(box.booked(), (Booked{0, 0}));
 }

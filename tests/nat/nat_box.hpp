@@ -246,7 +246,7 @@ private:
     ct::WorkerId worker_ = 0;  ///< whose turn it is
     nat::RuleSet rules_;
     ct::Conntrack table_;
-    nat::BlockLog block_log_{2, 1024};
+    nat::BlockLog block_log_{3, 1024};  // control has one, too
     nat::Carriers carriers_;
     nat::Setup setup_;
     nat::FamilyTranslator families_{{}, {1500, 1500}, 1};
