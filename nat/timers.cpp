@@ -19,6 +19,7 @@ ct::Timeouts rfc_timeouts(ct::Timeouts t) noexcept {
     t.tcp[ct::index_of(ct::TcpState::Established)] = kEstablished;
     raise(t.tcp_max_retrans, kTransitory);
     raise(t.tcp_unacknowledged, kTransitory);
+    t.tcp_rst_waits = true;
     raise(t.icmp, kIcmp);
     raise(t.icmpv6, kIcmp);
     return t;

@@ -25,6 +25,9 @@ struct Timeouts {
                                                     60,  30,  120, 10,      120};
     Live<std::uint32_t> tcp_max_retrans = 300;
     Live<std::uint32_t> tcp_unacknowledged = 300;
+    /// A RST ends no connection at once: it stays for `tcp[Close]` whatever was seen before, and
+    /// goes on if the sender of the RST does, who then has not sent it (RFC 7857 2.2).
+    Live<bool> tcp_rst_waits = false;
     Live<std::uint32_t> udp = 30;
     Live<std::uint32_t> udp_stream = 120;
     Live<std::uint32_t> icmp = 30;

@@ -179,6 +179,16 @@ Reset judge_reset(const Track& t, const View& view, const Settings& s) noexcept 
     return answers && t.p.tcp_ack == t.last.end ? Reset::Unquestioned : Reset::Credible;
 }
 
+/// RFC 7857 2.2: whoever sent a RST has no connection any more, and sends nothing but RSTs. If
+/// something else comes from there, the RST was somebody else's who guessed its number. (RFC 6146
+/// 3.5.2.2 believes any packet of either side; but what the other side has sent before it learned
+/// of the RST is no sign of life.)
+bool goes_on_after_reset(const Track& t, const Settings& s) noexcept {
+    const bool alive = t.segment == Segment::Ack || t.segment == Segment::Fin;
+    return alive && t.state == TcpState::Close && (t.sender.flags & kReset) != 0 &&
+           s.timeouts.tcp_rst_waits;
+}
+
 enum class Fit : std::uint8_t { Inside, Tolerated, Outside };
 
 /// What a SYN says about its sender. The scale counts only if both sides sent one (RFC 7323 2.2),
@@ -368,6 +378,10 @@ Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Set
     last.segment = static_cast<std::uint8_t>(t.segment);
     last.dir = static_cast<std::uint8_t>(t.p.dir);
     if (to != from && to == TcpState::FinWait) t.sender.flags |= kCloseInit;
+    if (t.segment == Segment::Rst && to == TcpState::Close) t.sender.flags |= kReset;
+    if (from == TcpState::Close && to != from)
+        for (TcpWindow* w : {&t.sender, &t.receiver})
+            w->flags &= static_cast<std::uint8_t>(~kReset);
 
     Verdict v;
     v.state = static_cast<std::uint8_t>(to);
@@ -377,7 +391,7 @@ Verdict inside(Track& t, const View& view, TcpState from, TcpState to, const Set
     set_timeout(v, to, t, s, notes);
     if (!view.had_reply) {
         // A RST to a SYN, or of a client that gave up: nothing was ever established (rule 8).
-        if (t.segment == Segment::Rst) {
+        if (t.segment == Segment::Rst && !s.timeouts.tcp_rst_waits) {
             v.outcome = Outcome::Kill;
             notes.say(v, Why::RstUnanswered);
         }
@@ -539,6 +553,10 @@ Verdict judge(const Packet& p, const View& view, const Settings& s, const Noting
                t.last_was(Segment::Syn, opposite(p.dir)) && (t.last.flags & kChallengeAck) != 0) {
         t.last.flags &= static_cast<std::uint8_t>(~kChallengeAck);
         return ignore(view, Why::AnswersStraySyn, notes);
+    } else if (goes_on_after_reset(t, s)) {
+        // As if its RST had not been: the window still has to agree.
+        to = next_state(TcpState::Established, p.dir, t.segment);
+        notes.say(t, Why::RstUndone);
     } else if (to == TcpState::SynSent2) {
         t.last.flags |= kSimultaneousOpen;
         notes.say(t, Why::SimultaneousOpen);

@@ -10,7 +10,7 @@
 namespace ct::proto::tcp {
 
 /// Bits of TcpWindow::flags; kScaled, kSackPermitted and those from kChallengeAck on also of
-/// TcpLast::flags.
+/// TcpLast::flags, unless a word says otherwise.
 namespace flag {
 inline constexpr std::uint8_t kScaled = 1U << 0;          ///< its SYN had a window scale option
 inline constexpr std::uint8_t kSackPermitted = 1U << 1;   ///< its SYN had SACK-permitted
@@ -19,7 +19,8 @@ inline constexpr std::uint8_t kMaxAckSet = 1U << 3;       ///< TcpWindow::max_ac
 inline constexpr std::uint8_t kUnacknowledged = 1U << 4;  ///< it sent what its peer has not acked
 inline constexpr std::uint8_t kCloseInit = 1U << 5;       ///< its FIN was the first
 inline constexpr std::uint8_t kChallengeAck = 1U << 6;    ///< the next ACK answers a stray SYN
-inline constexpr std::uint8_t kSimultaneousOpen = 1U << 7;
+inline constexpr std::uint8_t kSimultaneousOpen = 1U << 7;  ///< of TcpLast alone
+inline constexpr std::uint8_t kReset = 1U << 7;             ///< of TcpWindow: its RST was believed
 }  // namespace flag
 
 /// True if open() would accept the segment.

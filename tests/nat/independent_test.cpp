@@ -547,6 +547,32 @@ TEST(RfcTimers, AreNoShorterThanTheRfcsAskFor) {
     EXPECT_EQ(t.generic, base.generic);
 }
 
+// RFC 7857 2.2: the RST is passed on, and the mapping stays until nothing has come for four
+// minutes.
+TEST(RfcTimers, AMappingOutlivesAReset) {
+    Rule rule = independent();
+    rule.behaviour.variant = 2;
+    NatBox box{{rule}, 4096, nat::Action::Accept, {.policies = {nat::rfc_timeouts({})}}};
+    const auto tcp = [](const char* src, std::uint16_t sport, const char* dst,
+                        std::uint16_t dport) {
+        return PacketBuilder{}.ipv4(src, dst).tcp(sport, dport).window(1000);
+    };
+    const auto out =
+        box.send(tcp("10.0.0.7", 4000, kServer, 80).flags("S").seq(1000), kLan).source();
+
+    const auto reset =
+        box.send(tcp(kServer, 80, kExternal, out.second).flags("RA").seq(0).ack(1001), kWan);
+
+    EXPECT_EQ(reset.drop(), Drop::None);
+    EXPECT_EQ(reset.destination(), endpoint("10.0.0.7", 4000));
+    box.now += 239 * kNanosPerSecond;
+    (void)box.table().expire_among(0, 0, box.table().indices(), box.now);
+    EXPECT_EQ(taken(box, kExternal, ct::ipproto::kTcp), 1U);
+    box.now += 2 * kNanosPerSecond;
+    (void)box.table().expire_among(0, 0, box.table().indices(), box.now);
+    EXPECT_EQ(taken(box, kExternal, ct::ipproto::kTcp), 0U);
+}
+
 TEST(RfcTimers, HoldForTheRulesConnections) {
     Rule rule = independent();
     rule.behaviour.variant = 2;

@@ -228,4 +228,114 @@ TEST(Tcp, TimeoutsAreTheSettings) {
         13U);
 }
 
+// ---- RFC 7857 2.2: a connection outlives a RST (Timeouts::tcp_rst_waits).
+
+/// A tracker as `timers = "rfc"` has it, in this regard.
+struct WaitingBox : Box {
+    WaitingBox() {
+        Timeouts& t = tracker.settings.timeouts;
+        t.tcp_rst_waits = true;
+        t.tcp[index_of(TcpState::Close)] = 240;
+    }
+};
+
+TcpState state_of(const test::MiniTracker::Result& r) {
+    return r.conn == nullptr ? TcpState::None : TcpState{r.conn->state};
+}
+
+TEST(TcpRst, OfNobodyWhoWasAnsweredEndsItsConnectionAtOnceAsInLinux) {
+    Box box;
+    box.send(out().flags("S").seq(1000));
+
+    const auto r = box.send(in().flags("RA").seq(0).ack(1001));
+
+    EXPECT_EQ(r.verdict.outcome, Outcome::Kill);
+    EXPECT_EQ(r.conn, nullptr);
+}
+
+TEST(TcpRst, LeavesItsConnectionForFourMinutesWhateverWasSeenBefore) {
+    WaitingBox refused;
+    refused.send(out().flags("S").seq(1000));
+    const auto no = refused.send(in().flags("RA").seq(0).ack(1001));
+    EXPECT_EQ(state_of(no), TcpState::Close);
+    EXPECT_EQ(no.verdict.timeout_s, 240U);
+    EXPECT_EQ(no.state, CtState::Established) << "it is passed on, as an answer";
+
+    WaitingBox given_up;
+    given_up.send(out().flags("S").seq(1000));
+    const auto gone = given_up.send(out().flags("R").seq(1001));
+    EXPECT_EQ(state_of(gone), TcpState::Close);
+    EXPECT_EQ(gone.verdict.timeout_s, 240U);
+
+    WaitingBox cut;
+    cut.establish();
+    const auto end = cut.send(in().flags("R").seq(5001));
+    EXPECT_EQ(state_of(end), TcpState::Close);
+    EXPECT_EQ(end.verdict.timeout_s, 240U);
+}
+
+// "... if no packets are received during that 4-minute timeout."
+TEST(TcpRst, IsFollowedByPacketsThatKeepTheConnectionWithoutOpeningIt) {
+    WaitingBox box;
+    box.establish();
+    box.send(in().flags("R").seq(5001));
+
+    // The other side has sent this before it learned of the RST, or did not get it.
+    const auto r = box.send(out().flags("PA").seq(1001).ack(5001).window(1000).payload("x"));
+
+    EXPECT_EQ(state_of(r), TcpState::Close);
+    EXPECT_TRUE(r.verdict.refresh);
+    EXPECT_EQ(r.verdict.timeout_s, 240U);
+}
+
+TEST(TcpRst, IsUndoneWhereItsSenderGoesOn) {
+    WaitingBox box;
+    box.establish();
+    box.send(in().flags("R").seq(5001));
+
+    const auto r = box.send(in().flags("PA").seq(5001).ack(1001).window(1000).payload("x"));
+    EXPECT_EQ(state_of(r), TcpState::Established);
+    EXPECT_TRUE(r.verdict.state_changed);
+    EXPECT_TRUE(r.conn->assured);
+    const auto ack = box.send(out().flags("A").seq(1001).ack(5002).window(1000));
+    EXPECT_EQ(ack.verdict.timeout_s, 432'000U);
+
+    // One that is meant ends it again, and the other side's data no longer bring it back.
+    EXPECT_EQ(state_of(box.send(in().flags("R").seq(5002))), TcpState::Close);
+    EXPECT_EQ(state_of(box.send(out().flags("A").seq(1001).ack(5002).window(1000))),
+              TcpState::Close);
+}
+
+TEST(TcpRst, IsUndoneByAFinLikewise) {
+    WaitingBox box;
+    box.establish();
+    box.send(out().flags("R").seq(1001));
+
+    EXPECT_EQ(state_of(box.send(out().flags("FA").seq(1001).ack(5001).window(1000))),
+              TcpState::FinWait);
+}
+
+TEST(TcpRst, IsNotUndoneByWhatDoesNotFitTheWindow) {
+    WaitingBox box;
+    box.establish();
+    box.send(in().flags("R").seq(5001));
+
+    const auto r = box.send(in().flags("A").seq(900'000).ack(1001).window(1000));
+
+    EXPECT_EQ(r.verdict.outcome, Outcome::Invalid);
+    EXPECT_EQ(state_of(box.send(out().flags("A").seq(1001).ack(5001).window(1000))),
+              TcpState::Close);
+}
+
+TEST(TcpRst, IsBelievedForGoodAsInLinuxUnlessToldOtherwise) {
+    Box box;
+    box.establish();
+    box.send(in().flags("R").seq(5001));
+
+    const auto r = box.send(in().flags("PA").seq(5001).ack(1001).window(1000).payload("x"));
+
+    EXPECT_EQ(state_of(r), TcpState::Close);
+    EXPECT_EQ(r.verdict.timeout_s, 10U);
+}
+
 }  // namespace

@@ -196,6 +196,12 @@ TEST(Why, ResetsByWhatMakesThemCredible) {
     Box refused;
     refused.send(out().flags("S").seq(1000));
     EXPECT_EQ(refused.why(in().flags("RA").seq(0).ack(1001)), Why::RstUnanswered);
+
+    Box waiting;
+    waiting.tracker.settings.timeouts.tcp_rst_waits = true;
+    waiting.establish();
+    EXPECT_EQ(waiting.why(in().flags("R").seq(5001)), Why::Belongs);
+    EXPECT_EQ(waiting.why(in().flags("A").seq(5001).ack(1001)), Why::RstUndone);
 }
 
 TEST(Why, SynsThatDoNotOpen) {
