@@ -151,6 +151,65 @@ class PortDown(LabCase):
         self.assertIn("there is no port 'dmz'", said.stderr)
 
 
+EXHAUSTED = """
+[[port]]
+name = "lan"
+device = "net_tap0,iface=lan"
+addresses = ["192.168.1.1/24", "fd00:1::1/64"]
+
+[[port]]
+name = "wan"
+device = "net_tap1,iface=wan"
+addresses = ["203.0.113.1/24", "2001:db8:2::1/64"]
+
+[[rule]]
+chain = "nat"
+src = "192.168.1.0/24"
+out = "wan"
+proto = "tcp"
+action = "snat"
+to = "203.0.113.1:6000-6001"
+exhausted = "icmp"
+
+[[rule]]
+chain = "nat"
+src = "fd00:1::/64"
+out = "wan"
+proto = "tcp"
+action = "snat"
+to = "[2001:db8:2::1]:6000-6001"
+exhausted = "icmp"
+"""
+
+
+class Exhausted(LabCase):
+    """Two ports for more connections than that (RFC 5508 REQ-8, RFC 6888 REQ-11)."""
+
+    @classmethod
+    def lay_out(cls):
+        cls.router = SluiceRouter(cls.lab, EXHAUSTED, stations())
+        cls.client, cls.server = cls.router.hosts["client"], cls.router.hosts["server"]
+        for address in (SERVER, "2001:db8:2::2"):
+            cls.server.spawn_peer("listen", "--address", address, "--port", 80)
+
+    def test_who_finds_no_port_is_told_at_once(self):
+        # What Linux makes of ICMP 3/13, and of ICMPv6 1/1.
+        for address, error in ((SERVER, "EHOSTUNREACH"), ("2001:db8:2::2", "EACCES")):
+            before = self.router.drops().get("nat_port_reject", 0)
+
+            said = json.loads(self.client.peer("open-many", "--address", address, "--port", 80,
+                                               "--count", 4).stdout)
+
+            self.assertEqual(said["results"], [None, None, error, error])
+            self.assertLess(said["seconds"], 1, "nobody waited for a time-out")
+            self.assertEqual(self.router.drops()["nat_port_reject"] - before, 2)
+
+        # The connections are closing, so their ports are still theirs.
+        curl = self.client.run("curl", "-sS", "--max-time", 10, f"http://{SERVER}/", check=False)
+        self.assertEqual(curl.returncode, 7)
+        self.assertRegex(curl.stderr, r"after \d{1,3} ms", "and not after its time-out")
+
+
 NAT = """
 [[port]]
 name = "lan"

@@ -6,6 +6,7 @@ Roles that stay say `ready` once they can be used; roles that end print one JSON
 """
 
 import argparse
+import errno
 import hashlib
 import http.server
 import json
@@ -93,7 +94,8 @@ def fetch_stream(args):
 # --- TCP and UDP sockets -------------------------------------------------------------------------
 def listen(args):
     """Accepts nothing, but lets the kernel answer every SYN."""
-    listener = socket.create_server((args.address, args.port), backlog=128)
+    family = socket.AF_INET6 if ":" in args.address else socket.AF_INET
+    listener = socket.create_server((args.address, args.port), family=family, backlog=128)
     print("ready", flush=True)
     time.sleep(args.seconds)
     listener.close()
@@ -113,6 +115,22 @@ def udp_refused(args):
             say(refused=True)
         except TimeoutError:
             say(refused=False, heard="nothing")
+
+
+def open_many(args):
+    """Opens TCP connections one after the other, keeps all of them, and says what became of each:
+    None, or the name of the error that the kernel had for it."""
+    results, kept = [], []
+    started = time.monotonic()
+    for _ in range(args.count):
+        try:
+            kept.append(socket.create_connection((args.address, args.port), timeout=5))
+            results.append(None)
+        except TimeoutError:
+            results.append("timeout")
+        except OSError as e:
+            results.append(errno.errorcode[e.errno])
+    say(results=results, seconds=time.monotonic() - started)
 
 
 def serve_echo(args):
@@ -420,6 +438,7 @@ def main():
     role(fetch_stream, address=str, port=int)
     role(listen, address=str, port=int, seconds=60.0)
     role(udp_refused, address=str, port=int)
+    role(open_many, address=str, port=int, count=3)
     role(serve_mirror, address="", port=int)
     role(serve_mirror_behind, source=str, sport=int, addresses=str, port=int)
     role(ask_mirror, source=str, address=str, port=int, count=1, patience=0.5)
