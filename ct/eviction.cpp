@@ -18,6 +18,7 @@ constexpr int kEvictTries = 1024;
 // Stale records that a turn drops: more than the records that a turn adds, or those of a mass
 // expiry would still be there when the table is full again.
 constexpr int kStaleATurn = 128;
+constexpr int kStaleTogether = 32;
 constexpr unsigned kLinuxRange = 8;  // NF_CT_EVICTION_RANGE, semantics.md 2.4
 constexpr int kSparedTries = 16;     // reserved victims that one eviction may step over
 constexpr int kElsewhereTries = 16;  // records of another worker that one eviction may look at
@@ -90,8 +91,17 @@ void Conntrack::Impl::trim_young(WorkerId w) noexcept {
     const auto is_stale = [this](const YoungRecord& r) {
         return !is_candidate(r, Prey::Embryonic);
     };
-    for (int n = 0; n < kStaleATurn && me.young.size() != 0; ++n)
-        if (!me.young.pop_if(oldest, is_stale)) return;
+    const auto drop_one = [&] { return me.young.size() != 0 && me.young.pop_if(oldest, is_stale); };
+    if (!drop_one()) return;
+    // Stale records come in crowds. Their entries lie anywhere: they are loaded together.
+    std::array<YoungRecord, kStaleTogether> next;
+    for (int done = 0; done < kStaleATurn; done += kStaleTogether) {
+        const std::size_t n = me.young.peek(next);
+        for (std::size_t k = 0; k < n; ++k) prefetch(&pool.hot(next[k].index));
+        for (std::size_t k = 0; k < n; ++k)
+            if (!drop_one()) return;
+        if (n < next.size()) return;
+    }
 }
 
 Conntrack::Impl::Judgement Conntrack::Impl::judge(const Worker& me, ConnHandle victim,

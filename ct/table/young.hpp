@@ -87,6 +87,17 @@ public:
         return taken;
     }
 
+    /// Owner. Copies up to out.size() of the oldest records, which others may take meanwhile.
+    std::size_t peek(std::span<YoungRecord> out) noexcept {
+        lock();
+        const std::size_t head = head_.load(std::memory_order_relaxed);
+        const std::size_t n = std::min(tail_.load(std::memory_order_relaxed) - head, out.size());
+        for (std::size_t i = 0, slot = head_slot_; i < n; ++i, slot = after(slot))
+            out[i] = records_[slot];
+        unlock();
+        return n;
+    }
+
     /// Where the next record will stand. Any thread.
     [[nodiscard]] std::size_t end() const noexcept { return tail_.load(std::memory_order_acquire); }
     /// Drops what stood in the ring when `end` was its end(). Any thread.
