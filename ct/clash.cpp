@@ -54,8 +54,8 @@ std::optional<Conntrack::Confirmation> Conntrack::Impl::link_reply(WorkerId w, P
     Worker& me = *workers[w];
     const Ticks ticks = to_ticks(now);
     index.lock(at.b2);
-    if (const Holder other = holder(at.b2, at.t2, p.reply, ticks, p.conn.index);
-        other.conn.valid()) {
+    Holder other;
+    if (find_holder(at.b2, at.t2, p.reply, ticks, p.conn.index, other)) {
         index.unlock(at.b2);
         if (!other.expired) return Confirmation::ReplyTaken;
         end(w, other.conn, End::Expired, true, now);

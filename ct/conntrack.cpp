@@ -103,13 +103,13 @@ bool Conntrack::Impl::find(const Tuple& t, std::uint64_t h, Ticks now, Match& ou
                                                           const Match& m) const noexcept {
     p.mirrored = (m.fixed_bits & fixed::kMirror) != 0 && !p.icmp_error;
     if (!p.mirrored) {
-        EntryCopy e;
-        const auto same_life = [&](Meta x) {
+        const auto same_life = [&] {
+            const Meta x{pool.hot(m.conn.index).meta.load(std::memory_order_acquire)};
             return x.life() == life::kLinked && x.generation() == m.conn.generation;
         };
-        if (!read(m.conn.index, e, same_life)) return false;
-        p.original = e.original;
-        p.reply = e.reply;
+        if (!same_life()) return false;
+        read_tuples(m.conn.index, p.original, p.reply);
+        if (!same_life()) return false;
     }
     p.conn = m.conn;
     p.dir = m.dir;
@@ -228,8 +228,7 @@ void Conntrack::Impl::lookup_burst(WorkerId w, std::span<Packet> packets, Nanos 
                        examine(candidate, p.tuple, TupleKey::of(p.tuple), ticks, m) &&
                        adopt(me, p, m);
     if (!found && !lookup_one(me, p, ticks)) return;
-    if (p.conn.valid() && proto::needs_side(p.tuple.proto))
-        prefetch_write(&pool.side(p.conn.index));
+    if (p.conn.valid()) prefetch_side(p);
 }
 
 void Conntrack::Impl::promote(ConnHandle h, std::uint8_t fixed_bits) noexcept {
@@ -440,11 +439,8 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
 void Conntrack::update(WorkerId w, std::span<Packet> packets, Nanos now) noexcept {
     Impl& d = *impl_;
     const Impl::Worker& me = *d.workers[w];
-    constexpr std::size_t kAhead = 4;  // packets
     const Ticks ticks = to_ticks(now);
     for (std::size_t k = 0; k < packets.size(); ++k) {
-        if (k + kAhead < packets.size() && packets[k + kAhead].conn.valid())
-            d.prefetch_side(packets[k + kAhead]);
         Packet& p = packets[k];
         if (!p.alive() || !p.conn.valid() || p.icmp_error) continue;
         if (!d.update_data(me, p, ticks)) d.update_one(w, p, now);
@@ -600,11 +596,10 @@ Conntrack::Opening Conntrack::open(WorkerId w, Packet& p, Nanos now) noexcept {
     return Opening::Opened;
 }
 
-Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t, Ticks now,
-                               std::uint32_t self) const noexcept {
+bool Conntrack::Impl::find_holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t,
+                                  Ticks now, std::uint32_t self, Holder& found) const noexcept {
     const TupleKey k = TupleKey::of(t);
-    Holder found;
-    index.scan(index.bucket(bucket), tag, [&](Ref r) {
+    return index.scan(index.bucket(bucket), tag, [&](Ref r) {
         if (r.index() == self) return false;
         const Meta m{pool.hot(r.index()).meta.load(std::memory_order_acquire)};
         if (m.life() != life::kLinked || !r.may_be(m.generation()) || !match(r.index(), t, k))
@@ -612,7 +607,6 @@ Holder Conntrack::Impl::holder(std::uint32_t bucket, std::uint16_t tag, const Tu
         found = {{r.index(), m.generation()}, m.expired(now)};
         return true;
     });
-    return found;
 }
 
 /// Writes what is known only now: the reply tuple and where the entry will stand.
@@ -740,9 +734,10 @@ Attempt Conntrack::Impl::try_link(Packet& p, const Places& at, bool mirror, Tick
         index.unlock_pair(at.b1, at.b2);
         return a;
     };
-    if (const Holder other = holder(at.b1, at.t1, p.original, ticks, i); other.conn.valid())
+    Holder other;
+    if (find_holder(at.b1, at.t1, p.original, ticks, i, other))
         return leave({other.expired ? Expired : Lost, other.conn});
-    if (const Holder other = holder(at.b2, at.t2, p.reply, ticks, i); other.conn.valid())
+    if (find_holder(at.b2, at.t2, p.reply, ticks, i, other))
         return leave({other.expired ? Expired : ReplyTaken, other.conn});
     const Slot s1 = index.reserve(at.b1);
     if (!s1.valid()) return leave({Full, {}, at.b1});
@@ -758,11 +753,15 @@ Attempt Conntrack::Impl::try_link(Packet& p, const Places& at, bool mirror, Tick
     if (!mirror) Index::store(s2, at.t2, ref, age_of(ticks));
     p.status = status_of(m, h.fixed.load(std::memory_order_relaxed));
     if constexpr (kChecks >= 2) {
-        const ConnHandle under_original = holder(at.b1, at.t1, p.original, ticks, Pool::kNone).conn;
-        const ConnHandle under_reply = holder(at.b2, at.t2, p.reply, ticks, Pool::kNone).conn;
+        Holder under_original;
+        Holder under_reply;
+        const bool both =
+            find_holder(at.b1, at.t1, p.original, ticks, Pool::kNone, under_original) &&
+            find_holder(at.b2, at.t2, p.reply, ticks, Pool::kNone, under_reply);
         // Another thread may have claimed it already; then it waits for these locks.
         const Meta after{h.meta.load(std::memory_order_acquire)};
-        check(after.life() == life::kDying || (under_original == p.conn && under_reply == p.conn),
+        check(after.life() == life::kDying ||
+                  (both && under_original.conn == p.conn && under_reply.conn == p.conn),
               "I3: both tuples of a linked entry are its own");
     }
     return leave({Linked, p.conn});

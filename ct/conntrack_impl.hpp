@@ -204,6 +204,8 @@ struct Conntrack::Impl {
     /// Whether entry `index` is linked, not expired and holds `t`, whose key is `k`.
     [[nodiscard]] bool examine(std::uint32_t index, const Tuple& t, TupleKey k, Ticks now,
                                Match& out) const noexcept;
+    /// Reads both tuples of an entry, which may be ending meanwhile.
+    void read_tuples(std::uint32_t index, Tuple& original, Tuple& reply) const noexcept;
     /// Reads an entry of the life that `accept(Meta)` approves. False if it is not or no longer so.
     template <class Accept>
     bool read(std::uint32_t index, EntryCopy& out, Accept&& accept) const noexcept;
@@ -283,9 +285,9 @@ struct Conntrack::Impl {
             return scaled_lifetime(me, timeout_s);
         return timeout_s * kTicksPerSecond;
     }
-    /// Under the bucket's lock: the linked entry other than `self` that holds `t`, or none.
-    [[nodiscard]] Holder holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t, Ticks now,
-                                std::uint32_t self) const noexcept;
+    /// Under the bucket's lock: finds the linked entry other than `self` that holds `t`.
+    [[nodiscard]] bool find_holder(std::uint32_t bucket, std::uint16_t tag, const Tuple& t,
+                                   Ticks now, std::uint32_t self, Holder& found) const noexcept;
     /// True if every entry that is made now has books.
     [[nodiscard]] bool keeps_books() const noexcept {
         return settings.acct || settings.timestamp || labels_used;
@@ -513,29 +515,31 @@ struct Conntrack::Impl {
         pool.addrs6(i).words[(original ? 0 : 4) + w].store(words[w], std::memory_order_release);
 }
 
+inline void Conntrack::Impl::read_tuples(std::uint32_t i, Tuple& original,
+                                         Tuple& reply) const noexcept {
+    const HotLine& h = pool.hot(i);
+    const auto put = [&](Tuple& t, const auto& addrs, const auto& rest, std::size_t from) {
+        const TupleKey k{addrs.load(std::memory_order_acquire),
+                         rest.load(std::memory_order_acquire)};
+        k.write_to(t);
+        if (k.family() != Family::Ipv6) return;
+        std::array<std::uint64_t, 4> w;
+        for (std::size_t n = 0; n < w.size(); ++n)
+            w[n] = pool.addrs6(i).words[from + n].load(std::memory_order_acquire);
+        std::memcpy(reinterpret_cast<std::uint8_t*>(&t), w.data(), sizeof w);  // they come first
+    };
+    // A connection may have a tuple of each family (NAT64).
+    put(original, h.original_addrs, h.original_rest, 0);
+    put(reply, h.reply_addrs, h.reply_rest, 4);
+}
+
 template <class Accept>
 bool Conntrack::Impl::read(std::uint32_t i, EntryCopy& out, Accept&& accept) const noexcept {
     const HotLine& h = pool.hot(i);
     out.meta = Meta{h.meta.load(std::memory_order_acquire)};
     if (!accept(out.meta)) return false;
 
-    const auto tuple = [](const auto& addrs, const auto& rest) {
-        return TupleKey{addrs.load(std::memory_order_acquire), rest.load(std::memory_order_acquire)}
-            .tuple();
-    };
-    out.original = tuple(h.original_addrs, h.original_rest);
-    out.reply = tuple(h.reply_addrs, h.reply_rest);
-    // A connection may have a tuple of each family (NAT64).
-    for (const Dir dir : {Dir::Original, Dir::Reply}) {
-        Tuple& t = dir == Dir::Original ? out.original : out.reply;
-        if (t.family != Family::Ipv6) continue;
-        const std::size_t from = dir == Dir::Original ? 0 : 4;
-        std::array<std::uint64_t, 4> w;
-        for (std::size_t k = 0; k < w.size(); ++k)
-            w[k] = pool.addrs6(i).words[from + k].load(std::memory_order_acquire);
-        std::memcpy(t.src.bytes.data(), &w[0], 16);
-        std::memcpy(t.dst.bytes.data(), &w[2], 16);
-    }
+    read_tuples(i, out.original, out.reply);
     out.fixed_bits = h.fixed.load(std::memory_order_acquire);
     out.mark = h.mark.load(std::memory_order_acquire);
     out.born = h.born.load(std::memory_order_acquire);

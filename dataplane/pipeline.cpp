@@ -81,8 +81,7 @@ void Pipeline::connect(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now)
     told(Stage::Lookup, packets, now);
     ct_.update(w, packets, now);  // ct/conntrack.cpp   state, time-out; or Invalid
     told(Stage::Update, packets, now);
-    nat_.foresee(w, packets);  // nat/setup.cpp      loads for mappings to come
-    decide(w, packets, now);   // below              new ones, routes, rules, mappings
+    decide(w, packets, now);  // below              new ones, routes, rules, mappings
     told(Stage::Decide, packets, now);
     const bool crosses = nat::rewrite(packets);  // nat/rewrite.cpp    addresses, ports, checksums
     nat::adjust_sequences(ct_, packets);         // nat/seqadj.cpp     where payloads grew
@@ -140,8 +139,12 @@ void Pipeline::raw(ct::WorkerId w, std::span<Packet> packets) noexcept {
 /// One by one: the second packet of a new flow must find the connection that the first made a
 /// moment ago, and meet its rules only after it.
 void Pipeline::decide(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
+    constexpr std::size_t kAhead = nat::Setup::kAhead;
     Skipped skipped;
-    for (Packet& p : packets) {
+    for (const Packet& p : packets.first(std::min(packets.size(), kAhead))) nat_.foresee(w, p);
+    for (std::size_t k = 0; k < packets.size(); ++k) {
+        if (k + kAhead < packets.size()) nat_.foresee(w, packets[k + kAhead]);
+        Packet& p = packets[k];
         if (!concerns_conntrack(p)) continue;
         const bool is_new = !p.conn.valid() && p.state == ct::CtState::None;
         if (is_new)

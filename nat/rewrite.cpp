@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <type_traits>
 
 namespace nat {
 namespace {
@@ -32,23 +33,24 @@ using ct::Tuple;
 /// Returns the change of the addresses; `covering`, the change of everything, is added to.
 ChecksumDelta set_addresses(std::uint8_t* l3, const Tuple& to, ChecksumDelta& covering) noexcept {
     ChecksumDelta addresses;
+    const auto set = [](std::uint8_t* at, const auto& fresh) noexcept {
+        const auto old = ct::load<std::remove_cvref_t<decltype(fresh)>>(at);
+        ct::store(at, fresh);
+        return old;
+    };
     if (to.family == ct::Family::Ipv4) {
-        auto ip = ct::load<ct::Ipv4Header>(l3);
-        addresses.replace(ip.src, to.src.as_v4());
-        addresses.replace(ip.dst, to.dst.as_v4());
-        ip.src = to.src.as_v4();
-        ip.dst = to.dst.as_v4();
-        const Be16 checksum = addresses.apply(ip.checksum);
-        covering.replace(ip.checksum, checksum);
-        ip.checksum = checksum;
-        ct::store(l3, ip);
+        const ct::Be32 src = to.src.as_v4();
+        const ct::Be32 dst = to.dst.as_v4();
+        addresses.replace(set(l3 + offsetof(ct::Ipv4Header, src), src), src);
+        addresses.replace(set(l3 + offsetof(ct::Ipv4Header, dst), dst), dst);
+        std::uint8_t* at = l3 + offsetof(ct::Ipv4Header, checksum);
+        const auto old = ct::load<Be16>(at);
+        const Be16 fresh = addresses.apply(old);
+        covering.replace(old, fresh);
+        ct::store(at, fresh);
     } else {
-        auto ip = ct::load<ct::Ipv6Header>(l3);
-        addresses.replace(ct::Addr{ip.src}, to.src, to.family);
-        addresses.replace(ct::Addr{ip.dst}, to.dst, to.family);
-        ip.src = to.src.bytes;
-        ip.dst = to.dst.bytes;
-        ct::store(l3, ip);
+        addresses.replace(set(l3 + offsetof(ct::Ipv6Header, src), to.src), to.src, to.family);
+        addresses.replace(set(l3 + offsetof(ct::Ipv6Header, dst), to.dst), to.dst, to.family);
     }
     covering.add(addresses);
     return addresses;

@@ -95,6 +95,7 @@ Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddress
       prefixes_{prefixes_of(rules)},
       workers_{std::make_unique<Worker[]>(table.workers())},
       hints_{std::make_unique<Hint[]>(kHints)} {
+    for (const Rule& rule : rules.rules()) ranges_.push_back(range_told_by(rule));
     if (!rules.has_snat() && !pools_.any()) return;
     crowds_ = std::make_unique<Crowds>();
     table_.set_release(
@@ -123,9 +124,9 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     const Rule* rule = rules_.match_dnat(w, p);
     if (rule == nullptr) return pools_.any() ? enter_from_outside(w, p, now) : ct::Drop::None;
     if (rule->action == Action::Nat64) return cross(w, p, *rule, now);
-    const std::optional<Range> range =
-        range_of(*rule, p.original.family, p.in_port, p.original.dst);
-    if (!range) return ct::Drop::NatNoAddress;
+    const Range* range =
+        range_of(workers_[w].made, *rule, p.original.family, p.in_port, p.original.dst);
+    if (range == nullptr) return ct::Drop::NatNoAddress;
 
     ct::Tuple& reply = p.reply;
     reply.src = pick_address(*range, p.original);
@@ -162,19 +163,22 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     const ct::Family outside = rule != nullptr ? ct::Family::Ipv4 : p.reply.family;
     if (rule == nullptr && !over)
         rule = turned ? rules_.match_turned(w, p, leaves_by) : rules_.match_snat(w, p, leaves_by);
-    std::optional<Range> range;
-    if (rule != nullptr)
-        range = range_of(*rule, outside, leaves_by, p.original.src);
-    else if (over)
+    Worker& own = workers_[w];
+    const Range* range = nullptr;
+    if (rule != nullptr) {
+        range = range_of(own.made, *rule, outside, leaves_by, p.original.src);
+    } else if (over) {
         return ct::Drop::NatNoAddress;
-    else if (hairpin && hairpin->turns_back)
-        range = Range{.first = p.original.dst,
-                      .last = p.original.dst,
-                      .ports = {},
-                      .family = p.original.family};
-    else
+    } else if (hairpin && hairpin->turns_back) {
+        own.made = {.first = p.original.dst,
+                    .last = p.original.dst,
+                    .ports = {},
+                    .family = p.original.family};
+        range = &own.made;
+    } else {
         return ct::Drop::None;
-    if (!range) return ct::Drop::NatNoAddress;
+    }
+    if (range == nullptr) return ct::Drop::NatNoAddress;
     p.masqueraded = rule != nullptr && uses_own_address(*rule);
     const Behaviour behaviour = rule != nullptr ? rule->behaviour : Behaviour{};
     track_as(w, p, behaviour, ct::Dir::Original, now);
@@ -195,7 +199,7 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
         drop = map(Ask::Yes);
     }
     if (!p.alive()) return p.drop;
-    remember(workers_[w], rule, leaves_by, *range, over ? ct::Family::None : p.original.family);
+    remember(own, rule, leaves_by, *range, over ? ct::Family::None : p.original.family);
     return told_of(p, drop, behaviour);
 }
 
@@ -208,17 +212,12 @@ void Setup::remember(Worker& own, const Rule* rule, ct::PortId out_port, const R
     own.recent = {rule, out_port, foreseeable ? family : ct::Family::None, range};
 }
 
-void Setup::foresee(ct::WorkerId w, std::span<const ct::Packet> packets) const noexcept {
-    const Recent& recent = workers_[w].recent;
-    if (recent.family == ct::Family::None) return;
-    for (const ct::Packet& p : packets) {
-        if (!p.absent || p.conn.valid() || p.tuple.family != recent.family) continue;
-        if (recent.range.contains(p.tuple.src)) continue;
-        ct::Tuple reply = ct::reply_of(p.tuple);
-        reply.dst = pick_address(recent.range, p.tuple);
-        table_.expect_reply(reply);
-        if (!always_same(recent.range)) ct::prefetch_write(&hints_[hint_at(source_tag(p.tuple))]);
-    }
+void Setup::load_mapping(const Range& range, const ct::Packet& p) const noexcept {
+    if (range.contains(p.tuple.src)) return;
+    ct::Tuple reply = ct::reply_of(p.tuple);
+    reply.dst = pick_address(range, p.tuple);
+    table_.expect_reply(reply);
+    if (!always_same(range)) ct::prefetch_write(&hints_[hint_at(source_tag(p.tuple))]);
 }
 
 /// What a packet is dropped for, as the rule has it, and whether its sender is told.
@@ -237,6 +236,11 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
     const auto likely = [&]() noexcept {
         return ask == Ask::Yes ? suits(w, p, field, now) : may_have(w, p, field, now);
     };
+    std::uint64_t known_tag = 0;
+    const auto tag = [&]() noexcept {
+        if (known_tag == 0) known_tag = source_tag(p.original);
+        return known_tag;
+    };
     const std::uint16_t port = p.original.sport.host();
     const Wanted wanted{range.ports.any() ? port_class(reply.proto, port) : range.ports,
                         behaviour.parity ? port % 2 : -1};
@@ -250,7 +254,8 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
     const bool port_fits = field == nullptr || range.ports.any() || range.ports.contains(port);
     if (!range.random) {
         if (port_fits && range.contains(reply.dst) && likely()) return ct::Drop::None;
-        if (field != nullptr && take_hint(w, p, field, range, now)) return ct::Drop::None;
+        const bool hinted = field != nullptr && any_hint_.load(std::memory_order_relaxed);
+        if (hinted && take_hint(w, p, field, range, tag(), now)) return ct::Drop::None;
     }
     const std::uint64_t addresses =
         behaviour.pooling == Pooling::Arbitrary ? addresses_of(range, reply.family) : 1;
@@ -260,11 +265,11 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
         const bool kept = port_fits && (!range.random || field == nullptr);
         if (kept && (n == 0 ? likely() : suits(w, p, field, now))) {
             // With one address for the source, another destination finds the same mapping unaided.
-            if (!always_same(range) && field != nullptr) leave_hint(p, field);
+            if (!always_same(range) && field != nullptr) leave_hint(p, field, tag());
             return ct::Drop::None;
         }
         if (field == nullptr || !search(w, p, field, wanted, now)) continue;
-        if (!range.random) leave_hint(p, field);
+        if (!range.random) leave_hint(p, field, tag());
         return ct::Drop::None;
     }
     return ct::Drop::NatNoPort;
@@ -288,15 +293,16 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     if (rule != nullptr && (p.lease & lease::kSubscriber) != 0 && knows_subscribers(*rule) &&
         carriers_->at(rule->carrier).gives_ports())
         return next_for_subscriber(w, p, *rule, field, now);
-    const std::optional<Range> range =
-        rule != nullptr ? range_of(*rule, p.reply.family, leaves_by, p.original.src) : std::nullopt;
-    if (range && p.reply.*field == p.original.sport) {
+    const Range* range = rule != nullptr ? range_of(workers_[w].made, *rule, p.reply.family,
+                                                    leaves_by, p.original.src)
+                                         : nullptr;
+    if (range != nullptr && p.reply.*field == p.original.sport) {
         // What was not asked for is taken: choose anew, and ask.
         p.reply.dst = crosses(p) ? ct::Addr{} : p.original.src;
         return told_of(p, map_dependently(w, p, rule->behaviour, *range, field, Ask::Yes, now),
                        rule->behaviour);
     }
-    const bool has_range = range && !range->ports.any();
+    const bool has_range = range != nullptr && !range->ports.any();
     const std::uint16_t port = p.original.sport.host();
     const Wanted wanted{has_range ? range->ports : port_class(p.reply.proto, port),
                         rule != nullptr && rule->behaviour.parity ? port % 2 : -1};
@@ -304,7 +310,7 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     if (!search(w, p, field, wanted, now))
         return rule != nullptr ? told_of(p, ct::Drop::NatNoPort, rule->behaviour)
                                : ct::Drop::NatNoPort;
-    if (rule != nullptr && !rule->target.random) leave_hint(p, field);
+    if (rule != nullptr && !rule->target.random) leave_hint(p, field, source_tag(p.original));
     return ct::Drop::None;
 }
 
@@ -348,23 +354,36 @@ bool Setup::step_through(ct::WorkerId w, ct::Packet& p, PortField field, PortRan
     return false;
 }
 
-std::optional<Setup::Range> Setup::range_of(const Rule& rule, ct::Family family, ct::PortId own,
-                                            const ct::Addr& original) const noexcept {
+Setup::Range Setup::range_told_by(const Rule& rule) noexcept {
     const Target& t = rule.target;
     const bool paired =
         rule.action == Action::Nat64 || rule.behaviour.pooling == Pooling::Paired ||
         (rule.behaviour.pooling == Pooling::Linux && rule.behaviour.endpoint_independent());
-    Range r{t.first_addr,           t.last_addr, t.ports, t.random,
-            t.persistent || paired, t.port_base, family};
-    r.netmap = t.netmap;
-    if (t.netmap) r.first = r.last = in_prefix(original, t.first_addr, t.last_addr);
-    if (rule.action != Action::Redirect && !uses_own_address(rule)) return r;
-    if (own >= ports_.size()) return std::nullopt;
-    const PortAddresses& a = ports_[own];
+    return {.first = t.first_addr,
+            .last = t.last_addr,
+            .ports = t.ports,
+            .random = t.random,
+            .persistent = t.persistent || paired,
+            .port_base = t.port_base,
+            .family = t.family,
+            .netmap = t.netmap};
+}
+
+const Setup::Range* Setup::range_of(Range& made, const Rule& rule, ct::Family family,
+                                    ct::PortId port, const ct::Addr& original) const noexcept {
+    const Range& told = ranges_[static_cast<std::size_t>(&rule - rules_.rules().data())];
+    const bool own_address = rule.action == Action::Redirect || uses_own_address(rule);
+    if (!own_address && !told.netmap && told.family == family) return &told;
+    made = told;
+    made.family = family;
+    if (told.netmap) made.first = made.last = in_prefix(original, told.first, told.last);
+    if (!own_address) return &made;
+    if (port >= ports_.size()) return nullptr;
+    const PortAddresses& a = ports_[port];
     const std::optional<ct::Addr>& addr = family == ct::Family::Ipv4 ? a.ipv4 : a.ipv6;
-    if (!addr) return std::nullopt;
-    r.first = r.last = *addr;
-    return r;
+    if (!addr) return nullptr;
+    made.first = made.last = *addr;
+    return &made;
 }
 
 std::uint64_t Setup::addresses_of(const Range& r, ct::Family family) noexcept {
@@ -412,9 +431,7 @@ std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
     return ct::hash(key_, key) | 1;
 }
 
-std::optional<Setup::Hinted> Setup::hint_for(const ct::Tuple& original) noexcept {
-    if (!any_hint_.load(std::memory_order_relaxed)) return std::nullopt;
-    const std::uint64_t tag = source_tag(original);
+std::optional<Setup::Hinted> Setup::hint_for(std::uint64_t tag) noexcept {
     const Hint& hint = hints_[hint_at(tag)];
     if (hint.tag.load(std::memory_order_relaxed) != tag) return std::nullopt;
     Hinted out;
@@ -426,8 +443,8 @@ std::optional<Setup::Hinted> Setup::hint_for(const ct::Tuple& original) noexcept
 }
 
 bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Range& r,
-                      ct::Nanos now) noexcept {
-    const std::optional<Hinted> hint = hint_for(p.original);
+                      std::uint64_t tag, ct::Nanos now) noexcept {
+    const std::optional<Hinted> hint = hint_for(tag);
     if (!hint) return false;
     const ct::Tuple before = p.reply;
     p.reply.dst = hint->addr;
@@ -442,8 +459,7 @@ bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Rang
     return false;
 }
 
-void Setup::leave_hint(const ct::Packet& p, PortField field) noexcept {
-    const std::uint64_t tag = source_tag(p.original);
+void Setup::leave_hint(const ct::Packet& p, PortField field, std::uint64_t tag) noexcept {
     Hint& hint = hints_[hint_at(tag)];
     hint.tag.store(0, std::memory_order_relaxed);
     for (std::size_t i = 0; i < 2; ++i)

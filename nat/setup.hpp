@@ -162,9 +162,14 @@ public:
     /// worker that opened the connection. `steering` outlives this. Before any packet comes.
     void steer_by(const Steering* steering) noexcept { steering_ = steering; }
 
-    /// For a burst that was looked up: starts to load what confirm() will look at for those packets
-    /// that are likely to open connections, if they are mapped as the last ones were.
-    void foresee(ct::WorkerId w, std::span<const ct::Packet> packets) const noexcept;
+    /// How many packets before its own source() a packet is to be foreseen.
+    static constexpr std::size_t kAhead = 6;
+    /// Of a packet that was looked up: starts to load what confirm() will look at, if the packet is
+    /// likely to open a connection and is mapped as the last ones were.
+    void foresee(ct::WorkerId w, const ct::Packet& p) const noexcept {
+        if (workers_[w].recent.family == p.tuple.family && p.absent && !p.conn.valid())
+            load_mapping(workers_[w].recent.range, p);
+    }
 
     /// Before routing: applies dnat or redirect to p.reply.src and p.reply.sport. `p` is the packet
     /// that opened an unconfirmed connection. Packets that Sluice made are not redirected.
@@ -212,7 +217,10 @@ private:
         bool netmap = false;
 
         [[nodiscard]] bool contains(const ct::Addr& a) const noexcept {
-            return first.bytes <= a.bytes && a.bytes <= last.bytes;
+            // In network order, of either family: as IPv6 has them.
+            const auto wide = [](const ct::Addr& x) { return Wide::of(x, ct::Family::Ipv6); };
+            const Wide at = wide(a);
+            return !(at < wide(first)) && !(wide(last) < at);
         }
     };
     /// A range of ports that a worker found exhausted.
@@ -234,6 +242,7 @@ private:
         ct::Nanos allowance_at = 0;
         std::array<Exhausted, 256> exhausted{};
         Recent recent;
+        Range made{};  ///< range_of()'s
     };
     /// What a source endpoint was mapped to. Any worker writes and reads, in no order; see the top.
     struct Hint {
@@ -320,6 +329,7 @@ private:
                                            ct::Nanos now) noexcept;
     [[nodiscard]] static ct::Drop told_of(ct::Packet& p, ct::Drop drop,
                                           const Behaviour& behaviour) noexcept;
+    void load_mapping(const Range& range, const ct::Packet& p) const noexcept;
     static void remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
                          ct::Family family) noexcept;
     /// True if a source has the same address towards everybody.
@@ -336,10 +346,13 @@ private:
                                 ct::Nanos now) noexcept {
         return !pools_.any() || share(w, p, field, now);
     }
-    /// Where `rule` maps `original` to, an address of the packet; `own`: the port whose address
-    /// masquerade and redirect take.
-    [[nodiscard]] std::optional<Range> range_of(const Rule& rule, ct::Family family, ct::PortId own,
-                                                const ct::Addr& original) const noexcept;
+    /// Where `rule` maps `original` to, an address of the packet; `port`: the one whose address
+    /// masquerade and redirect take. Null if it has none. `made` has to stand as long as the
+    /// result.
+    [[nodiscard]] const Range* range_of(Range& made, const Rule& rule, ct::Family family,
+                                        ct::PortId port, const ct::Addr& original) const noexcept;
+    /// Where `rule` maps to, as far as it tells.
+    [[nodiscard]] static Range range_told_by(const Rule& rule) noexcept;
     /// How a packet that came in by a hairpin is to leave.
     struct Hairpin {
         ct::PortId as_from;  ///< the port whose rules translate its source
@@ -360,10 +373,10 @@ private:
         ct::Addr addr;
         ct::Be16 port;
     };
-    [[nodiscard]] std::optional<Hinted> hint_for(const ct::Tuple& original) noexcept;
+    [[nodiscard]] std::optional<Hinted> hint_for(std::uint64_t tag) noexcept;
     [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
-                                 const Range& r, ct::Nanos now) noexcept;
-    void leave_hint(const ct::Packet& p, ct::Be16 ct::Tuple::*field) noexcept;
+                                 const Range& r, std::uint64_t tag, ct::Nanos now) noexcept;
+    void leave_hint(const ct::Packet& p, ct::Be16 ct::Tuple::*field, std::uint64_t tag) noexcept;
     [[nodiscard]] static std::size_t hint_at(std::uint64_t tag) noexcept {
         return tag >> 8 & (kHints - 1);
     }
@@ -394,6 +407,7 @@ private:
     std::unique_ptr<Crowds> crowds_;      ///< if there are source rules
     std::unique_ptr<Mappings> mappings_;  ///< if there may be any
     std::atomic<std::uint8_t> wanted_{lease::kAlways};  ///< leases whose ends matter now
+    std::vector<Range> ranges_;                         ///< by rule: what it tells, if it maps
     std::unique_ptr<Worker[]> workers_;
     std::unique_ptr<Hint[]> hints_;
     /// True once a hint was left; until then nobody looks. Any worker.

@@ -202,13 +202,13 @@ Setup::Way Setup::way_to(const Endpoint& external, const Rule* met, ct::PortId l
     const auto range_to = [&](const Rule& rule, ct::PortId by) noexcept -> std::optional<Range> {
         if (rule.target.family != ct::Family::None && rule.target.family != external.family)
             return std::nullopt;
-        std::optional<Range> range = range_of(rule, external.family, by, original);
+        Range made;
+        const Range* range = range_of(made, rule, external.family, by, original);
         const bool has_port = source_field(external.proto) != nullptr;
-        if (range &&
-            (!range->contains(external.addr) ||
-             (has_port && !range->ports.any() && !range->ports.contains(external.port.host()))))
-            range.reset();
-        return range;
+        if (range == nullptr || !range->contains(external.addr) ||
+            (has_port && !range->ports.any() && !range->ports.contains(external.port.host())))
+            return std::nullopt;
+        return *range;
     };
     if (met != nullptr)
         if (const auto range = range_to(*met, leaves_by)) return {met, *range};

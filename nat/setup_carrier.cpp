@@ -117,7 +117,7 @@ private:
         return false;
     }
     [[nodiscard]] bool hinted_port() noexcept {
-        const std::optional<Hinted> hint = setup_.hint_for(p_.original);
+        const std::optional<Hinted> hint = setup_.hint_for(setup_.source_tag(p_.original));
         if (!hint) return false;
         for (std::size_t i = 0; i < grant_.count; ++i) {
             const Held& r = grant_.ranges[i];
@@ -186,7 +186,7 @@ ct::Drop Setup::map_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule& ru
     if (field == nullptr) return subscriber.address_only();
     const ct::Drop drop =
         subscriber.any(field, {.random = rule.target.random, .parity = rule.behaviour.parity});
-    if (drop == ct::Drop::None && !rule.target.random) leave_hint(p, field);
+    if (drop == ct::Drop::None && !rule.target.random) leave_hint(p, field, source_tag(p.original));
     return drop;
 }
 

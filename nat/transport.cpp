@@ -10,24 +10,6 @@ namespace nat {
 
 using ct::Be16;
 
-std::optional<std::size_t> checksum_offset(std::uint8_t proto) noexcept {
-    switch (proto) {
-        case ct::ipproto::kTcp:
-            return offsetof(ct::TcpHeader, checksum);
-        case ct::ipproto::kUdp:
-            return offsetof(ct::UdpHeader, checksum);
-        case ct::ipproto::kUdplite:
-            return offsetof(ct::UdpliteHeader, checksum);
-        case ct::ipproto::kDccp:
-            return 6;  // RFC 4340 5.1
-        case ct::ipproto::kIcmp:
-        case ct::ipproto::kIcmpv6:
-            return offsetof(ct::IcmpHeader, checksum);
-        default:
-            return std::nullopt;
-    }
-}
-
 Be16 updated(std::uint8_t proto, Be16 old, const ct::ChecksumDelta& delta) noexcept {
     const bool zero_is_none = proto == ct::ipproto::kUdp || proto == ct::ipproto::kUdplite;
     return zero_is_none ? delta.apply_udp(old) : delta.apply(old);

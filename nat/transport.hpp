@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ct/wire/checksum.hpp"
+#include "ct/wire/headers.hpp"
 #include "ct/wire/packet.hpp"
 
 #include <cstddef>
@@ -13,7 +14,23 @@
 namespace nat {
 
 /// Where a transport header has its checksum, in bytes; none: it has none that can be updated.
-[[nodiscard]] std::optional<std::size_t> checksum_offset(std::uint8_t proto) noexcept;
+[[nodiscard]] constexpr std::optional<std::size_t> checksum_offset(std::uint8_t proto) noexcept {
+    switch (proto) {
+        case ct::ipproto::kTcp:
+            return offsetof(ct::TcpHeader, checksum);
+        case ct::ipproto::kUdp:
+            return offsetof(ct::UdpHeader, checksum);
+        case ct::ipproto::kUdplite:
+            return offsetof(ct::UdpliteHeader, checksum);
+        case ct::ipproto::kDccp:
+            return 6;  // RFC 4340 5.1
+        case ct::ipproto::kIcmp:
+        case ct::ipproto::kIcmpv6:
+            return offsetof(ct::IcmpHeader, checksum);
+        default:
+            return std::nullopt;
+    }
+}
 
 /// The checksum `old` of protocol `proto` after the change.
 [[nodiscard]] ct::Be16 updated(std::uint8_t proto, ct::Be16 old,

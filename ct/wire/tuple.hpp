@@ -44,11 +44,8 @@ struct Addr {
     std::array<std::uint8_t, 16> bytes{};
 
     [[nodiscard]] static constexpr Addr v4(Be32 a) noexcept {
-        Addr out;
-        const std::uint32_t raw = a.raw();
-        for (std::size_t i = 0; i < 4; ++i)
-            out.bytes[i] = static_cast<std::uint8_t>(raw >> (8 * i));
-        return out;
+        static_assert(std::endian::native == std::endian::little);
+        return std::bit_cast<Addr>(std::array<std::uint64_t, 2>{a.raw(), 0});
     }
     /// The IPv4 address; meaningful only where the tuple's family says so.
     [[nodiscard]] Be32 as_v4() const noexcept {
@@ -109,14 +106,25 @@ struct TupleKey {
         }
         return k;
     }
-    /// The tuple that it is the key of, but for the addresses of IPv6.
+    [[nodiscard]] Family family() const noexcept {
+        static_assert(std::endian::native == std::endian::little && offsetof(Tuple, family) == 39);
+        return static_cast<Family>(rest >> 56U);
+    }
+    /// Writes the tuple that it is the key of, but for the addresses of IPv6, word by word: what is
+    /// put together elsewhere and copied is not to be read for a dozen cycles.
+    void write_to(Tuple& t) const noexcept {
+        const bool four = family() != Family::Ipv6;
+        const std::uint64_t both = four ? addrs : 0;
+        auto* at = reinterpret_cast<std::uint8_t*>(&t);
+        for (const std::uint64_t word :
+             {both & 0xffff'ffffU, std::uint64_t{0}, both >> 32U, std::uint64_t{0}, rest}) {
+            std::memcpy(at, &word, sizeof word);
+            at += sizeof word;
+        }
+    }
     [[nodiscard]] Tuple tuple() const noexcept {
         Tuple t;
-        std::memcpy(reinterpret_cast<std::uint8_t*>(&t) + offsetof(Tuple, sport), &rest,
-                    sizeof rest);
-        if (t.family == Family::Ipv6) return t;
-        t.src = Addr::v4(Be32::from_raw(static_cast<std::uint32_t>(addrs)));
-        t.dst = Addr::v4(Be32::from_raw(static_cast<std::uint32_t>(addrs >> 32)));
+        write_to(t);
         return t;
     }
     friend constexpr bool operator==(TupleKey, TupleKey) noexcept = default;

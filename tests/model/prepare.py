@@ -45,11 +45,11 @@ FAULTS = [
         (INDEX, "lock(a < b ? a : b);\n        if (a != b) lock(a < b ? b : a);",
          "lock(a);\n        if (a != b) lock(b);")]),
     ("who publishes does not look again for the original tuple", [
-        (CONNTRACK, "p.original, ticks, i); other.conn.valid())",
-         "p.original, ticks, i); other.conn.valid() && !ON)")]),
+        (CONNTRACK, "p.original, ticks, i, other))",
+         "p.original, ticks, i, other) && !ON)")]),
     ("who publishes does not look for the reply tuple", [
-        (CONNTRACK, "p.reply, ticks, i); other.conn.valid())",
-         "p.reply, ticks, i); other.conn.valid() && !ON)")]),
+        (CONNTRACK, "p.reply, ticks, i, other))",
+         "p.reply, ticks, i, other) && !ON)")]),
     ("a reader believes in a bucket that somebody has locked", [
         (INDEX, "if ((seq & 1) == 0 && primary.seq.load(std::memory_order_acquire) == seq) "
          "return false;", "return false;")]),
