@@ -107,6 +107,9 @@ void Ageing::clear(ct::Nanos now) {
     ct::Snapshot s;
     for (const std::uint32_t i : order_)
         if (table_.snapshot(i, now, s)) table_.erase(s.handle, now);
+    // The workers' records of them go too, as in any idle moment: a turn drops up to 128.
+    for (ct::WorkerId w = 0; w < table_.workers(); ++w)
+        for (std::uint32_t turn = 0; turn <= table_.indices() / 64; ++turn) table_.expire(w, now);
 }
 
 }  // namespace bench
