@@ -45,7 +45,7 @@ Crowds::Crowd Crowds::open(std::uint64_t key, ct::Nanos now) noexcept {
     s.searched_s[way].store(now_s, std::memory_order_relaxed);
     s.keys[way].store(key);
     // Somebody else may have opened it in another way at the same moment: then it is his, or, if
-    // he sees this one, nobody's for now.
+    // he sees this one, nobody's until somebody opens it again.
     for (std::uint32_t w = 0; w < kWays; ++w)
         if (w != way && s.keys[w].load() == key) {
             s.keys[way].store(kNone);
