@@ -46,8 +46,8 @@
 // kQuickProbes.
 //
 // Speed. The first choice is not asked for: it is free nearly always, confirm() finds out under the
-// locks that it takes anyway, and next_mapping() asks. What confirm() looks at is loaded some packets
-// ahead, on the guess that a worker's next connections meet the rule that its last one met
+// locks that it takes anyway, and next_mapping() asks. What confirm() looks at is loaded some
+// packets ahead, on the guess that a worker's next connections meet the rule that its last one met
 // (foresee()).
 //
 // Endpoint-independent mappings (setup_independent.cpp). Where a rule asks for them, a source
