@@ -76,13 +76,13 @@ std::optional<Conntrack::Confirmation> Conntrack::Impl::link_reply(WorkerId w, P
     m.set_deadline(ticks + kClashLife);
     h.meta.store(m.word(), std::memory_order_release);
     Index::store(slot, at.t2, Ref::make(p.conn.index, m.generation()), age_of(ticks));
+    tell_linked(w, p, cause::kNew, now);
     index.unlock(at.b2);
 
     p.status = status_of(m, h.fixed.load(std::memory_order_relaxed));
     me.counters.clash_resolve.add();
     // Nobody's victim: its second is over before its turn would come.
     count_in(me);
-    if (listening()) emit(w, EventType::New, cause::kNew, p.conn.index, now);
     return Confirmation::Linked;
 }
 

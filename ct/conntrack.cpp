@@ -431,7 +431,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
                        (promoted ? cause::kAssured : 0) |
                        (!killed && v.state_changed ? cause::kProtoinfo : 0);
     if (causes != 0 && listening())
-        emit(w, EventType::Update, static_cast<std::uint16_t>(causes), h.index, now);
+        emit(w, EventType::Update, static_cast<std::uint16_t>(causes), h, now);
     if (killed) end(w, h, End::Deleted, true, now);
     if (invalid) disown(me, p, m.state());
 }
@@ -643,8 +643,9 @@ bool Conntrack::Impl::find_holder(std::uint32_t bucket, std::uint16_t tag, const
 /// What link() comes to for a connection without NAT, if nothing in its bucket has changed since
 /// lookup() found that nobody has the tuple: the lock is had only in that case. False: nothing has
 /// been done that link() would not do again.
-[[gnu::always_inline]] inline bool Conntrack::Impl::link_absent(Worker& me, Packet& p,
-                                                                Ticks ticks) noexcept {
+[[gnu::always_inline]] inline bool Conntrack::Impl::link_absent(WorkerId w, Packet& p,
+                                                                Nanos now) noexcept {
+    const Ticks ticks = to_ticks(now);
     const Places at = places_of(p.hash, p.hash);
     complete_entry(p, at, fixed::kMirror);
     if (!index.try_lock(at.b1, p.absent_seq)) return false;
@@ -658,9 +659,10 @@ bool Conntrack::Impl::find_holder(std::uint32_t bucket, std::uint16_t tag, const
     m.set_life(life::kLinked);
     h.meta.store(m.word(), std::memory_order_release);
     Index::store(slot, at.t1, Ref::make(p.conn.index, m.generation()), age_of(ticks));
+    tell_linked(w, p, cause::kNew, now);
     index.unlock(at.b1);
     p.status = m.status();
-    enlist(me, p, at, ticks);
+    enlist(*workers[w], p, at, ticks);
     return true;
 }
 
@@ -679,10 +681,8 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
     // The mirror image, but for ICMP, whose types change too.
     const bool mirror = r.src == o.dst && r.dst == o.src && r.sport == o.dport &&
                         r.dport == o.sport && r.zone == o.zone;
-    if (mirror && p.absent && d.link_absent(me, p, to_ticks(now))) [[likely]] {
-        if (d.listening()) d.emit(w, EventType::New, cause::kNew, p.conn.index, now);
+    if (mirror && p.absent && d.link_absent(w, p, now)) [[likely]]
         return Confirmation::Linked;
-    }
     return d.link(w, p, now);
 }
 
@@ -696,14 +696,13 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
     complete_entry(p, at, bits);
 
     for (int tries = 0; tries < kConfirmTries; ++tries) {
-        const Attempt attempt = try_link(p, at, mirror, ticks);
+        const Attempt attempt = try_link(w, p, at, mirror, cause::kNew, now);
         switch (attempt.outcome) {
             case Attempt::Outcome::Linked:
                 if (room.never_delete_mappings && (bits & fixed::kMapped) != 0)
                     count_in(me);  // nobody's victim
                 else
                     enlist(me, p, at, ticks);
-                if (listening()) emit(w, EventType::New, cause::kNew, p.conn.index, now);
                 return Confirmation::Linked;
             case Attempt::Outcome::ReplyTaken:
                 return Confirmation::ReplyTaken;
@@ -726,8 +725,10 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
 }
 
 /// One attempt to put p's entry into both of its places.
-Attempt Conntrack::Impl::try_link(Packet& p, const Places& at, bool mirror, Ticks ticks) noexcept {
+Attempt Conntrack::Impl::try_link(WorkerId w, Packet& p, const Places& at, bool mirror,
+                                  std::uint16_t causes, Nanos now) noexcept {
     using enum Attempt::Outcome;
+    const Ticks ticks = to_ticks(now);
     const std::uint32_t i = p.conn.index;
     index.lock_pair(at.b1, at.b2);
     const auto leave = [&](Attempt a) {
@@ -751,6 +752,7 @@ Attempt Conntrack::Impl::try_link(Packet& p, const Places& at, bool mirror, Tick
     const Ref ref = Ref::make(i, m.generation());
     Index::store(s1, at.t1, ref, age_of(ticks));
     if (!mirror) Index::store(s2, at.t2, ref, age_of(ticks));
+    tell_linked(w, p, causes, now);
     p.status = status_of(m, h.fixed.load(std::memory_order_relaxed));
     if constexpr (kChecks >= 2) {
         Holder under_original;
@@ -820,9 +822,12 @@ void Conntrack::set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) n
     HotLine& h = d.pool.hot(p.conn.index);
     const Meta m{h.meta.load(std::memory_order_acquire)};
     if (m.generation() != p.conn.generation) return;
+    // The lock keeps the entry from being filled for another life, to which the mark would fall.
+    if (h.mark.load(std::memory_order_acquire) == mark || !d.lock_life(p.conn)) return;
     const std::uint32_t was = h.mark.exchange(mark, std::memory_order_acq_rel);
+    d.unlock_side(p.conn.index);
     if (was != mark && m.life() == life::kLinked && d.listening())
-        d.emit(w, EventType::Update, cause::kMark, p.conn.index, now);
+        d.emit(w, EventType::Update, cause::kMark, p.conn, now);
 }
 
 }  // namespace ct

@@ -251,9 +251,11 @@ struct Conntrack::Impl {
                      const proto::Verdict* given = nullptr) noexcept;
     void store_tuple(std::uint32_t index, const Tuple& t, Dir dir) noexcept;
     void complete_entry(const Packet& p, const Places& at, std::uint8_t fixed_bits) noexcept;
-    bool link_absent(Worker& me, Packet& p, Ticks ticks) noexcept;
+    bool link_absent(WorkerId w, Packet& p, Nanos now) noexcept;
     [[nodiscard]] Confirmation link(WorkerId w, Packet& p, Nanos now) noexcept;
-    [[nodiscard]] Attempt try_link(Packet& p, const Places& at, bool mirror, Ticks ticks) noexcept;
+    /// `causes`: of the event that tells of the new entry.
+    [[nodiscard]] Attempt try_link(WorkerId w, Packet& p, const Places& at, bool mirror,
+                                   std::uint16_t causes, Nanos now) noexcept;
     void abandon(WorkerId w, Packet& p, Nanos now) noexcept;
     /// True if whoever gave `lease` wants to be told of its end.
     [[nodiscard]] bool wants_back(std::uint8_t lease) const noexcept {
@@ -300,6 +302,7 @@ struct Conntrack::Impl {
     void prefetch_side(const Packet& p) const noexcept;
     void take_side(std::uint32_t index) const noexcept;
     [[nodiscard]] bool lock_side(ConnHandle h, std::uint8_t at = life::kLinked) const noexcept;
+    [[nodiscard]] bool lock_life(ConnHandle h) const noexcept;
     void unlock_side(std::uint32_t index) const noexcept;
 
     // ---- clash.cpp
@@ -413,15 +416,21 @@ struct Conntrack::Impl {
     void book_out(Worker& me, std::uint32_t index) noexcept;
 
     // ---- control.cpp
-    enum class Counting : std::uint8_t { Keep, Zero };
-    /// `at`: where the entry is in its life, if it is linked or the caller's own (lock_side());
-    /// kFree if it is somebody else's: then what stands in its side lines is left out.
-    void fill_snapshot(std::uint32_t index, const EntryCopy& e, Ticks now, Snapshot& out,
-                       std::uint8_t at = life::kLinked,
-                       Counting counting = Counting::Keep) const noexcept;
-    /// Records an event, unless the entry's mask excludes all of its causes.
-    void emit(WorkerId w, EventType type, std::uint16_t causes, std::uint32_t index,
-              Nanos now) noexcept;
+    /// What becomes of the side lines: read, read and the counters zeroed, or left alone because
+    /// somebody else is still filling them.
+    enum class Side : std::uint8_t { Read, Zero, Skip };
+    /// False if the life that `e` was read from has ended since, before the side lines were read.
+    [[nodiscard]] bool fill_snapshot(std::uint32_t index, const EntryCopy& e, Ticks now,
+                                     Snapshot& out, Side side = Side::Read) const noexcept;
+    /// Records an event of a life that has been linked, unless its mask excludes all of the causes.
+    /// Nothing if it is over already: that it ended has been told, with all that it came to.
+    void emit(WorkerId w, EventType type, std::uint16_t causes, ConnHandle h, Nanos now) noexcept;
+    /// Tells of p's entry, which the caller has just linked and one of whose buckets he still has
+    /// locked: nobody can have ended it and begun another life in its place.
+    void tell_linked(WorkerId w, const Packet& p, std::uint16_t causes, Nanos now) noexcept {
+        if (listening()) [[unlikely]]
+            emit(w, EventType::New, causes, p.conn, now);
+    }
     [[nodiscard]] bool listening() const noexcept {
         return settings.events == 1 ||
                (settings.events == 2 && listeners.load(std::memory_order_relaxed) > 0);
@@ -442,8 +451,8 @@ struct Conntrack::Impl {
     /// Fills a free entry as write_entry() does, with what `e` says.
     void write_injected(std::uint32_t index, Packet& p, const Injection& e, Nanos now) noexcept;
     /// Gives the bits of `mask` the values of `value`. False if the life has no labels. `changed`:
-    /// some bit had another value. `at` as in lock_side().
-    bool change_labels(ConnHandle h, std::uint8_t at, const std::array<std::uint64_t, 2>& value,
+    /// some bit had another value.
+    bool change_labels(ConnHandle h, const std::array<std::uint64_t, 2>& value,
                        const std::array<std::uint64_t, 2>& mask, bool& changed) noexcept;
 
     Settings settings;  ///< live, but for `settings.room`, which nobody reads
@@ -491,6 +500,15 @@ struct Conntrack::Impl {
     take_side(h.index);
     const Meta m{pool.hot(h.index).meta.load(std::memory_order_seq_cst)};
     if (m.generation() == h.generation && m.life() == at) [[likely]]
+        return true;
+    unlock_side(h.index);
+    return false;
+}
+
+/// take_side() of the entry that `h` names, wherever in that life it is. False if it is over.
+inline bool Conntrack::Impl::lock_life(ConnHandle h) const noexcept {
+    take_side(h.index);
+    if (Meta{pool.hot(h.index).meta.load(std::memory_order_seq_cst)}.generation() == h.generation)
         return true;
     unlock_side(h.index);
     return false;

@@ -196,8 +196,8 @@ MemoryReport Conntrack::memory() const {
             .ipv6_bytes = d.pool.ipv6_bytes()};
 }
 
-void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks now, Snapshot& out,
-                                    std::uint8_t at, Counting counting) const noexcept {
+bool Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks now, Snapshot& out,
+                                    Side side) const noexcept {
     out = Snapshot{};
     out.original = e.original;
     out.reply = e.reply;
@@ -211,7 +211,8 @@ void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks n
 
     const bool sctp = e.original.proto == ipproto::kSctp;
     const bool books = (e.fixed_bits & fixed::kBooks) != 0;
-    if ((!books && !sctp) || at == life::kFree || !lock_side(out.handle, at)) return;
+    if ((!books && !sctp) || side == Side::Skip) return true;
+    if (!lock_life(out.handle)) return false;
     SideLines& s = pool.side(i);
     if (sctp) out.vtags = {s.peer[0].tag, s.peer[1].tag};
     if (books) {
@@ -221,13 +222,14 @@ void Conntrack::Impl::fill_snapshot(std::uint32_t i, const EntryCopy& e, Ticks n
             out.packets = s.packets;
             out.bytes = s.bytes;
         }
-        if (counting == Counting::Zero) s.packets = s.bytes = {};
+        if (side == Side::Zero) s.packets = s.bytes = {};
         out.start = s.start_ns;
         out.labels = s.labels;
         out.helper = s.helper;
     }
     unlock_side(i);
     if (out.helper != 0) out.status |= status::kHelper;
+    return true;
 }
 
 bool Conntrack::snapshot(std::uint32_t i, Nanos now, Snapshot& out) const noexcept {
@@ -238,8 +240,7 @@ bool Conntrack::snapshot(std::uint32_t i, Nanos now, Snapshot& out) const noexce
         return m.life() == life::kLinked && ticks_between(ticks, m.deadline()) > 0;
     };
     if (!d.read(i, e, live)) return false;
-    d.fill_snapshot(i, e, ticks, out);
-    return true;
+    return d.fill_snapshot(i, e, ticks, out);
 }
 
 bool Conntrack::snapshot_and_zero(std::uint32_t i, Nanos now, Snapshot& out) noexcept {
@@ -249,8 +250,7 @@ bool Conntrack::snapshot_and_zero(std::uint32_t i, Nanos now, Snapshot& out) noe
         return m.life() == life::kLinked && ticks_between(ticks, m.deadline()) > 0;
     };
     if (!impl_->read(i, e, live)) return false;
-    impl_->fill_snapshot(i, e, ticks, out, life::kLinked, Impl::Counting::Zero);
-    return true;
+    return impl_->fill_snapshot(i, e, ticks, out, Impl::Side::Zero);
 }
 
 bool Conntrack::snapshot_in(Stage stage, std::uint32_t i, Nanos now, Snapshot& out) const noexcept {
@@ -258,20 +258,19 @@ bool Conntrack::snapshot_in(Stage stage, std::uint32_t i, Nanos now, Snapshot& o
     const std::uint8_t wanted = stage == Stage::Dying ? life::kDying : life::kUnconfirmed;
     EntryCopy e;
     if (!impl_->read(i, e, [&](const Meta& m) { return m.life() == wanted; })) return false;
-    impl_->fill_snapshot(i, e, to_ticks(now), out, life::kFree);
+    static_cast<void>(impl_->fill_snapshot(i, e, to_ticks(now), out, Impl::Side::Skip));
     if (stage == Stage::Unconfirmed) out.reply = reply_of(out.original);
     return true;
 }
 
-void Conntrack::Impl::emit(WorkerId w, EventType type, std::uint16_t causes, std::uint32_t i,
+void Conntrack::Impl::emit(WorkerId w, EventType type, std::uint16_t causes, ConnHandle h,
                            Nanos now) noexcept {
     EntryCopy e;
-    if (!read(i, e, [](const Meta& m) { return m.life() != life::kFree; })) return;
-    const std::uint8_t at = type == EventType::Destroy ? life::kDying : life::kLinked;
+    if (!read(h.index, e, [&h](Meta m) { return m.generation() == h.generation; })) return;
     if ((e.fixed_bits & fixed::kMasked) != 0) {
-        if (!lock_side({i, e.meta.generation()}, at)) return;
-        const std::uint16_t mask = pool.side(i).event_mask;
-        unlock_side(i);
+        if (!lock_life(h)) return;
+        const std::uint16_t mask = pool.side(h.index).event_mask;
+        unlock_side(h.index);
         if ((causes & mask) == 0) return;
     }
     Event event;
@@ -279,7 +278,7 @@ void Conntrack::Impl::emit(WorkerId w, EventType type, std::uint16_t causes, std
     event.causes = causes;
     event.by = workers[w]->by;
     event.when = now;
-    fill_snapshot(i, e, to_ticks(now), event.conn, at);
+    if (!fill_snapshot(h.index, e, to_ticks(now), event.conn)) return;
     if (type == EventType::Destroy) event.conn.stop = now;
     if (type == EventType::Update && (causes & cause::kProtoinfo) == 0) event.conn.state = 0;
     workers[w]->events.push(event);

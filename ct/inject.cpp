@@ -66,7 +66,8 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
     h.meta.store(m.word(), std::memory_order_release);
 
     for (int tries = 0; tries < kTries; ++tries) {
-        const Attempt attempt = try_link(p, at, mirror, ticks);
+        const Attempt attempt =
+            try_link(worker_count, p, at, mirror, cause::kNew | cause::kFromOutside, now);
         switch (attempt.outcome) {
             case Attempt::Outcome::Linked:
                 if (m.assured()) {
@@ -151,16 +152,14 @@ Injected Conntrack::insert(const Injection& e, Nanos now, std::uint32_t by) {
         return result;
     }
     me.counters.insert.add();
-    if (d.listening()) d.emit(w, EventType::New, cause::kNew | cause::kFromOutside, i, now);
     return Injected::Done;
 }
 
-bool Conntrack::Impl::change_labels(ConnHandle h, std::uint8_t at,
-                                    const std::array<std::uint64_t, 2>& value,
+bool Conntrack::Impl::change_labels(ConnHandle h, const std::array<std::uint64_t, 2>& value,
                                     const std::array<std::uint64_t, 2>& mask,
                                     bool& changed) noexcept {
     const std::uint8_t bits = pool.hot(h.index).fixed.load(std::memory_order_acquire);
-    if ((bits & fixed::kBooks) == 0 || !lock_side(h, at)) return false;
+    if ((bits & fixed::kBooks) == 0 || !lock_life(h)) return false;
     std::array<std::uint64_t, 2>& labels = pool.side(h.index).labels;
     for (std::size_t k = 0; k < labels.size(); ++k) {
         const std::uint64_t next = (labels[k] & ~mask[k]) | (value[k] & mask[k]);
@@ -190,7 +189,7 @@ Changed Conntrack::change(ConnHandle h, const Change& c, Nanos now, std::uint32_
     if (c.timeout_s && Meta{word}.fixed_timeout()) return Changed::FixedTimeout;
     bool label_changed = false;
     if ((c.label_mask[0] | c.label_mask[1]) != 0 &&
-        !d.change_labels(h, life::kLinked, c.labels, c.label_mask, label_changed))
+        !d.change_labels(h, c.labels, c.label_mask, label_changed))
         return Changed::NoLabels;
 
     Meta next;
@@ -208,13 +207,15 @@ Changed Conntrack::change(ConnHandle h, const Change& c, Nanos now, std::uint32_
         d.promote(h, fixed_bits);
         Impl::count_out(me);
     }
-    if (c.mark_mask != 0) {
+    // The lock keeps the entry from being filled for another life, to which the mark would fall.
+    if (c.mark_mask != 0 && d.lock_life(h)) {
         std::uint32_t mark = hot.mark.load(std::memory_order_acquire);
         while (!hot.mark.compare_exchange_weak(mark, (mark & ~c.mark_mask) | (c.mark & c.mark_mask),
                                                std::memory_order_acq_rel))
             continue;
+        d.unlock_side(h.index);
     }
-    if (d.listening()) d.emit(w, EventType::Update, cause::kFromOutside, h.index, now);
+    if (d.listening()) d.emit(w, EventType::Update, cause::kFromOutside, h, now);
     return Changed::Done;
 }
 
@@ -224,10 +225,9 @@ void Conntrack::set_labels(WorkerId w, const Packet& p, const std::array<std::ui
     if (!p.conn.valid()) return;
     const Meta m{d.pool.hot(p.conn.index).meta.load(std::memory_order_acquire)};
     bool changed = false;
-    if (!d.change_labels(p.conn, p.opened ? m.life() : life::kLinked, labels, labels, changed))
-        return;
+    if (!d.change_labels(p.conn, labels, labels, changed)) return;
     if (changed && m.life() == life::kLinked && d.listening())
-        d.emit(w, EventType::Update, cause::kLabel, p.conn.index, now);
+        d.emit(w, EventType::Update, cause::kLabel, p.conn, now);
 }
 
 ConnFacts Conntrack::facts(const Packet& p, Nanos now) const noexcept {
@@ -236,8 +236,7 @@ ConnFacts Conntrack::facts(const Packet& p, Nanos now) const noexcept {
     const auto same_life = [&](Meta m) { return m.generation() == p.conn.generation; };
     if (!p.conn.valid() || !impl_->read(p.conn.index, e, same_life)) return out;
     Snapshot s;
-    const std::uint8_t at = p.opened ? e.meta.life() : life::kLinked;
-    impl_->fill_snapshot(p.conn.index, e, to_ticks(now), s, at);
+    if (!impl_->fill_snapshot(p.conn.index, e, to_ticks(now), s)) return out;
     out.labels = s.labels;
     out.expires_s = s.timeout_s;
     out.helper = s.helper;

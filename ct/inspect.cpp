@@ -20,7 +20,7 @@ bool Conntrack::inspect(ConnHandle h, Nanos now, Inspection& out) const noexcept
     if (!d.read(h.index, e, same_life)) return false;
     const Ticks ticks = to_ticks(now);
     out = Inspection{};
-    d.fill_snapshot(h.index, e, ticks, out.conn);
+    if (!d.fill_snapshot(h.index, e, ticks, out.conn)) return false;
     out.age = Nanos{ticks - e.born} * kNanosPerTick;
     out.out_port = d.pool.hot(h.index).out_port.load(std::memory_order_acquire);
 

@@ -65,7 +65,7 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
                    proto::is_closing(protocol_of(hot), m.state())),
               "I5: an assured entry is not evicted, unless it is closing and the policy says so");
     }
-    if (listening()) emit(w, EventType::Destroy, cause::kDestroy, h.index, now);
+    if (listening()) emit(w, EventType::Destroy, cause::kDestroy, h, now);
     if (!m.assured()) count_out(me);
     switch (why) {
         case End::Expired:

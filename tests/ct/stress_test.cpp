@@ -10,7 +10,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <barrier>
+#include <cstddef>
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
@@ -274,6 +277,79 @@ TEST(Stress, FirstPacketsOfOneFlowOnTwoThreadsWithTwoMappingsBothGetTheirAnswers
     EXPECT_EQ(ct.count(), kFlows + ct.counters().clash_resolve);
     static_cast<void>(ct.expire_among(0, 0, ct.indices(), kNow + kNanosPerSecond + kNanosPerTick));
     EXPECT_EQ(ct.count(), kFlows);
+    EXPECT_EQ(ct.check_invariants(), "");
+}
+
+/// What was told of each life of an entry.
+class Lives {
+public:
+    void hear(const Event& e) {
+        EXPECT_EQ(e.conn.reply, reply_of(e.conn.original)) << "halves of two connections";
+        EXPECT_TRUE(e.conn.has_counters);
+        Life& life = lives_[e.conn.id];
+        if (life.heard++ == 0) life.original = e.conn.original;
+        EXPECT_EQ(e.conn.original, life.original) << "another connection's event";
+        if (e.type == EventType::New) ++life.begun;
+        if (e.type == EventType::Destroy) ++life.ended;
+    }
+    void expect_each_told_whole(std::uint64_t lives) const {
+        EXPECT_EQ(lives_.size(), lives);
+        for (const auto& [id, life] : lives_) {
+            EXPECT_EQ(life.begun, 1U) << id;
+            EXPECT_EQ(life.ended, 1U) << id;
+        }
+    }
+
+private:
+    struct Life {
+        Tuple original;
+        unsigned heard = 0;
+        unsigned begun = 0;
+        unsigned ended = 0;
+    };
+    std::map<std::uint32_t, Life> lives_;
+};
+
+// A table so small that an entry has often ended, and begun its next life, before the worker that
+// opened or changed it comes to tell of that.
+TEST(Stress, EveryLifeIsToldOfOnceFromItsStartToItsEnd) {
+    constexpr Nanos kNow = 1000 * kNanosPerSecond;
+    constexpr std::uint32_t kPacketsAtOnce = 500;  // make fewer events than a ring has room for
+    Settings s;
+    s.max = 8;
+    s.acct = true;
+    s.events = 1;
+    Conntrack ct{s, kWorkers, 1};
+    Lives lives;
+    const auto hear_all = [&]() noexcept {
+        Event e;
+        for (WorkerId w = 0; w <= kWorkers; ++w)
+            while (ct.next_event(w, e)) lives.hear(e);
+    };
+    std::barrier in_step{std::ptrdiff_t{kWorkers}, hear_all};
+    const auto work = [&](WorkerId w) {
+        std::mt19937 rng{w + 1};
+        for (std::uint32_t r = 0; r < rounds(); ++r) {
+            const Tuple t = tuple4(ipproto::kTcp, kClient, static_cast<std::uint16_t>(rng() % 16),
+                                   kServer, static_cast<std::uint16_t>(80 + rng() % 2));
+            Packet p = rng() % 2 == 0 ? tcp(t, tcpflag::kSyn, 1000)
+                                      : tcp(reply_of(t), tcpflag::kSyn | tcpflag::kAck, 5000, 1001);
+            static_cast<void>(track(ct, w, p, kNow));
+            if (p.conn.valid()) ct.set_mark(w, p, r, kNow);
+            if (rng() % 8 == 0 && p.conn.valid()) ct.erase(p.conn, kNow);
+            if (r % kPacketsAtOnce == 0) in_step.arrive_and_wait();
+        }
+        in_step.arrive_and_drop();
+    };
+    std::vector<std::thread> workers;
+    for (WorkerId w = 0; w < kWorkers; ++w) workers.emplace_back(work, w);
+    for (std::thread& t : workers) t.join();
+    ct.flush(kNow);
+    hear_all();
+
+    EXPECT_EQ(ct.lost_events(), 0U);
+    EXPECT_GT(ct.counters().early_drop, 100U);
+    lives.expect_each_told_whole(ct.counters().opened);
     EXPECT_EQ(ct.check_invariants(), "");
 }
 
