@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SKIP_CODE = 77
 # What the figures at the top of the report come from runs first, should time be short.
 FIRST = ("table_hits", "table_floods", "kernel_peer", "table_peers", "table_scaling", "legit_flood",
-         "io_bench")
+         "io_bench", "dump_bench")
 # Seconds that all programs together may take with --quick: five minutes less the rest of `make`.
 QUICK_TOTAL = 270
 QUICK_EACH = 100

@@ -30,6 +30,11 @@ PEER_FULL = ("peers/full/1048576", "peers/full/1000000", "peers/full/*")
 WORKERS_INSERT = ("workers/insert/1048576", "workers/insert/*")
 PEER_INSERT_TWO = ("peers/insert2/1048576", "peers/insert2/1000000", "peers/insert2/*")
 
+# A listing beside a worker at full load.
+DUMP = ("sluicectl -L",)
+DUMP_SECONDS, DUMP_MPPS, DUMP_KEPT = (("dump/1000000/seconds",), ("dump/1000000/mpps",),
+                                      ("dump/1000000/ratio",))
+
 # The same work in a table that the caches hold: what it costs there is not the memory's.
 HIT_IN_CACHE = ("hit/65536/uniform",)
 INSERT_IN_CACHE = ("insert/262144/aged",)
@@ -226,6 +231,17 @@ def figures(results):
                   ((f"family/{key}/*",), ("sluice, IPv6",)), 2, None, low_is_good=True)
     j.limit("tracking", "window tracking and accounting, 1M flows", "ns", ("tracking/hit/*",),
             ("cost of windows and counters",), 15)
+
+    j.limit("dump/seconds", "sluicectl -L of a million entries", "s", DUMP_SECONDS, DUMP, 3)
+    beside, alone, loop = (j.row(DUMP_MPPS, (name,)) for name in
+                           (DUMP[0], "nothing beside it", "a busy loop beside it"))
+    kept = j.row(DUMP_KEPT, DUMP)
+    j.add(Figure("dump/worker", "what a worker at full load keeps of its rate meanwhile", 0.95,
+                 None), lambda: kept.median,
+          lambda: f"{beside.median:.2f} Mpps, without the listing {alone.median:.2f}, with a busy "
+                  f"loop in its place {loop.median:.2f}",
+          [(f"{DUMP[0]}, {DUMP_KEPT[0]}", kept), (f"the worker's rate, {DUMP_MPPS[0]}",
+                                                  beside and alone and loop)])
 
     of = {f.key: f for f in j.figures}
     for key in ("hit/roof", "kernel/hit", "ovs/hit"):

@@ -56,6 +56,8 @@ GROUPS = {
     "io-lost": ("Connections lost", "Open connections that a flood threw out of the table."),
     "io": ("End to end", "The whole dataplane: receive, parse, track, forward, send, over drivers "
            "that need no network card."),
+    "dump": ("Listings beside a worker", "sluicectl -L of the whole table, on control's CPU, while "
+             "a worker forwards packets of all of its connections at full load."),
 }
 # Groups whose cases are the points of the curves that stand beside them.
 AS_CURVES = {"legit", "turnover", "fill"}

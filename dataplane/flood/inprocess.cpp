@@ -3,6 +3,7 @@
 
 #include "dataplane/dataplane.hpp"
 #include "dataplane/eal.hpp"
+#include "dataplane/flood/control.hpp"
 
 #include <fmt/format.h>
 #include <rte_ethdev.h>
@@ -12,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <thread>
@@ -136,6 +138,7 @@ public:
         taps_.resize(2 * o.workers);
         for (std::uint16_t w = 0; w < o.workers; ++w)
             for (const ct::PortId port : {kClientPort, kServerPort}) tap(port, w);
+        if (!o.control.empty()) control_.emplace(o.control, dataplane_);
     }
 
     Result run(std::stop_token stop) {
@@ -260,6 +263,7 @@ private:
     std::vector<Time> times_;          ///< by WorkerId
     std::atomic<bool> closed_{false};  ///< set by run(), read by the workers
     Dataplane dataplane_;
+    std::optional<Control> control_;
 };
 
 }  // namespace

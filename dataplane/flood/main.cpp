@@ -101,6 +101,8 @@ void add_options(CLI::App& app, Options& o, std::string& flood, std::string& est
         ->check(CLI::IsMember({"net_null", "net_ring"}))
         ->capture_default_str();
     app.add_flag("--acct", o.acct, "count packets and bytes of each connection");
+    app.add_option("--control", o.control,
+                   "in this process: a control socket here, for sluicectl --socket");
     app.add_option("--json", o.json, "write the result to this file as well");
     app.add_flag("--plain", o.plain, "no live view, plain lines");
     app.add_option("--client-device", o.client_device,
@@ -157,6 +159,13 @@ int main(int argc, char** argv) {
     const bool external = !o.client_device.empty() || !o.server_device.empty();
     if (external && (o.client_device.empty() || o.server_device.empty())) {
         fmt::print(stderr, "sluice-flood: --client-device and --server-device go together\n");
+        return kUsage;
+    }
+    if (external && !o.control.empty()) {
+        fmt::print(
+            stderr,
+            "sluice-flood: --control shows the dataplane in this process; with devices there "
+            "is none, ask the gateway itself\n");
         return kUsage;
     }
 

@@ -25,6 +25,7 @@ struct Options {
     bool notrack = false;             ///< in-process: a raw rule exempts every packet from tracking
     std::string driver = "net_null";  ///< in-process: of both ports; or net_ring
     bool acct = false;                ///< in-process: count packets and bytes of connections
+    std::string control;              ///< in-process: path of a control socket; empty: none
     std::string json;                 ///< file; empty: none
     bool plain = false;               ///< no live view, even on a terminal
     std::string client_device;        ///< empty: in-process

@@ -207,6 +207,25 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual((figures["ipv6/hit"].ratio, figures["ipv6/hit"].verdict),
                          (1.8, report_figures.MET))
 
+    def test_a_listing_is_judged_by_its_time_and_by_what_the_worker_keeps(self):
+        def dump(seconds, kept):
+            name = "dump/1000000"
+            return figures_of(of(
+                case(f"{name}/seconds", "sluicectl -L", seconds, group="dump", unit="s"),
+                case(f"{name}/mpps", "sluicectl -L", 7.9, group="dump", unit="Mpps"),
+                case(f"{name}/mpps", "nothing beside it", 8, group="dump", unit="Mpps"),
+                case(f"{name}/mpps", "a busy loop beside it", 6, group="dump", unit="Mpps"),
+                case(f"{name}/ratio", "sluicectl -L", kept, group="dump", unit="times")))
+
+        good, bad = dump(2.9, 0.96), dump(3.1, 0.94)
+
+        self.assertEqual(good["dump/seconds"].verdict, report_figures.MET)
+        self.assertEqual(good["dump/worker"].verdict, report_figures.MET)
+        self.assertIn("busy loop in its place 6.00", good["dump/worker"].measured)
+        self.assertEqual(bad["dump/seconds"].verdict, report_figures.MISSED)
+        self.assertEqual(bad["dump/worker"].verdict, report_figures.MISSED)
+        self.assertEqual(figures_of(of(*hits()))["dump/worker"].verdict, report_figures.UNKNOWN)
+
     def test_losses_of_all_programs_are_summed(self):
         lost = case("io/assured-lost", "sluice", 0, unit="entries")
         more = case("legit/lost", "sluice", 2, unit="entries")

@@ -3,9 +3,11 @@
 """Runs sluice-flood at tiny size and checks that its books balance. No figure of speed is judged."""
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 CASES = [
     ["--table", "16384", "--established", "2000", "--legit-cps", "200", "--rtt", "2"],
@@ -62,8 +64,41 @@ def check(condition, text):
         raise SystemExit(f"FAILED: {text}")
 
 
+def check_control(program):
+    """A control socket is there while the flood lasts, and gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "control.sock")
+        flood = subprocess.Popen([program, "--seconds", "60", "--plain", "--table", "16384",
+                                  "--established", "2000", "--control", path],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + 50
+            while not os.path.exists(path):
+                check(flood.poll() is None and time.monotonic() < deadline, "--control: no socket")
+                time.sleep(0.05)
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(50)
+                link.connect(path)
+                link.sendall(b'{"v":1,"cmd":"stats"}\n')
+                answer = json.loads(link.makefile("rb").readline())
+        finally:
+            flood.terminate()
+            said = flood.communicate(timeout=50)[0]
+        check(flood.returncode == 0, f"--control: exit {flood.returncode}: {said}")
+        check(answer["data"]["conntrack"]["max"] >= 16384, f"--control: table of {answer}")
+        check("rx_packets" in answer["data"]["daemon"]["total"], f"--control: stats of {answer}")
+        check(not os.path.exists(path), "--control: the socket outlives its program")
+
+        wrong = subprocess.run([program, "--control", path, "--client-device", "net_null0",
+                                "--server-device", "net_null1"], capture_output=True, text=True,
+                               timeout=50, check=False)
+        check(wrong.returncode == 2 and "--control" in wrong.stderr, "--control with devices")
+    print("ok --control")
+
+
 def main():
     program = sys.argv[1]
+    check_control(program)
     for arguments in CASES:
         r = run(program, arguments)
         name = " ".join(arguments)
