@@ -622,7 +622,7 @@ bool Conntrack::Impl::find_holder(std::uint32_t bucket, std::uint16_t tag, const
     h.original_tag.store(at.t1, std::memory_order_release);
     h.reply_tag.store(at.t2, std::memory_order_release);
     h.mark.store(p.mark, std::memory_order_release);
-    h.out_port.store(p.masqueraded ? p.out_port : kNoPort, std::memory_order_release);
+    h.out_port.store(p.masquerade_port, std::memory_order_release);
     h.lease.store(p.lease, std::memory_order_release);
 }
 

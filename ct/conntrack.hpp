@@ -152,7 +152,7 @@ struct Release {
     void (*call)(void* self, WorkerId w, std::uint8_t lease, const Tuple& original,
                  const Tuple& reply, Nanos now) noexcept = nullptr;
     /// Asked before an entry that control makes is linked: takes what its mapping needs and notes
-    /// that in p.lease; sets p.masqueraded. `p` stands for the entry, has no bytes, and knows its
+    /// that in p.lease; sets p.masquerade_port. `p` stands for the entry, has no bytes, and knows its
     /// ports as the Injection does. Done, or why the entry cannot have its mapping.
     Injected (*lend)(void* self, WorkerId w, Packet& p, Nanos now) noexcept = nullptr;
     void* self = nullptr;
@@ -316,8 +316,11 @@ public:
                                  std::uint32_t by = 0);
     /// Ends every entry; returns how many.
     std::uint32_t flush(Nanos now);
-    /// Ends every entry that left by port `out_port` through masquerade (its address went away).
-    std::uint32_t flush_port(PortId out_port, Nanos now);
+    /// Ends every entry that is masqueraded by port `out_port`, as its address went away: of those
+    /// that live on, the ones that `which(original, reply)` picks, if it is given. Returns how many.
+    std::uint32_t flush_port(
+        PortId out_port, Nanos now,
+        const std::function<bool(const Tuple& original, const Tuple& reply)>& which = {});
 
     /// Counts listeners: workers record events while at least one is there (settings.events 2).
     void add_listener() noexcept;

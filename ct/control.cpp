@@ -333,7 +333,8 @@ std::uint32_t Conntrack::flush(Nanos now) {
     return ended;
 }
 
-std::uint32_t Conntrack::flush_port(PortId out_port, Nanos now) {
+std::uint32_t Conntrack::flush_port(PortId out_port, Nanos now,
+                                    const std::function<bool(const Tuple&, const Tuple&)>& which) {
     Impl& d = *impl_;
     std::uint32_t ended = 0;
     for (std::uint32_t i = 0; i < indices(); ++i) {
@@ -341,7 +342,11 @@ std::uint32_t Conntrack::flush_port(PortId out_port, Nanos now) {
         const Meta m{h.meta.load(std::memory_order_acquire)};
         if (m.life() != life::kLinked) continue;
         if (h.out_port.load(std::memory_order_acquire) != out_port) continue;
-        if (d.end_as_control({i, m.generation()}, now, 0)) ++ended;
+        const ConnHandle handle{i, m.generation()};
+        Snapshot s;
+        if (which && (!snapshot(i, now, s) || s.handle != handle || !which(s.original, s.reply)))
+            continue;
+        if (d.end_as_control(handle, now, 0)) ++ended;
     }
     d.give_back_as_control();
     return ended;

@@ -60,7 +60,7 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
     h.original_tag.store(at.t1, std::memory_order_release);
     h.reply_tag.store(at.t2, std::memory_order_release);
     h.mark.store(p.mark, std::memory_order_release);
-    h.out_port.store(p.masqueraded ? p.out_port : kNoPort, std::memory_order_release);
+    h.out_port.store(p.masquerade_port, std::memory_order_release);
     h.lease.store(p.lease, std::memory_order_release);
     const Meta m = with_status(Meta{h.meta.load(std::memory_order_relaxed)}, status);
     h.meta.store(m.word(), std::memory_order_release);

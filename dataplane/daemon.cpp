@@ -179,20 +179,20 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
     blocks.finish(last);
 }
 
+/// Throws BadParameter, with those that there are, if no port has the name.
+[[nodiscard]] ct::PortId port_called(const Config& config, std::string_view name) {
+    if (const ct::PortId port = config.find_port(name); port != ct::kNoPort) return port;
+    std::vector<std::string> names;
+    for (const PortConfig& p : config.ports) names.push_back(p.name);
+    throw BadParameter{
+        fmt::format("there is no port {}; there are {}", in_quotes(name), fmt::join(names, ", "))};
+}
+
 /// What becomes of a flow's next packets, for `explain`.
 [[nodiscard]] std::string explain_json(Dataplane& dataplane, const ct::Tuple& t,
                                        const std::string& in_port) {
     const Config& config = dataplane.config();
-    ct::PortId port = ct::kNoPort;
-    if (!in_port.empty()) {
-        port = config.find_port(in_port);
-        if (port == ct::kNoPort) {
-            std::vector<std::string> names;
-            for (const PortConfig& p : config.ports) names.push_back(p.name);
-            throw BadParameter{fmt::format("there is no port {}; there are {}", in_quotes(in_port),
-                                           fmt::join(names, ", "))};
-        }
-    }
+    const ct::PortId port = in_port.empty() ? ct::kNoPort : port_called(config, in_port);
     const Outlook at{config, dataplane.conntrack(), dataplane.rules(), dataplane.forward()};
     return to_json(explain_flow(at, t, port, dataplane.clock().now()));
 }
@@ -208,6 +208,36 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
         return ended;
     }
     return std::nullopt;
+}
+
+[[nodiscard]] std::vector<PortAddress> addresses(const Dataplane& dataplane,
+                                                 std::string_view name) {
+    const Config& config = dataplane.config();
+    const ct::PortId only = name.empty() ? ct::kNoPort : port_called(config, name);
+    std::vector<PortAddress> out;
+    for (ct::PortId id = 0; id < config.ports.size(); ++id) {
+        if (only != ct::kNoPort && id != only) continue;
+        const AddressBook& book = dataplane.forward().addresses();
+        const nat::PortAddresses nat = book.for_nat()[id];
+        for (const InterfaceAddress& a : book.of(id)) {
+            const auto& primary = a.prefix.family == ct::Family::Ipv4 ? nat.ipv4 : nat.ipv6;
+            out.push_back({config.ports[id].name, a.prefix, primary == a.prefix.addr});
+        }
+    }
+    return out;
+}
+
+[[nodiscard]] std::uint32_t change_address(Dataplane& dataplane, std::string_view name,
+                                           const nat::Prefix& address, bool add) {
+    const ct::PortId port = port_called(dataplane.config(), name);
+    std::uint32_t ended = 0;
+    if (add)
+        dataplane.add_address(port, address);
+    else
+        ended = dataplane.remove_address(port, address);
+    spdlog::info("port {} {} address {}; {} masqueraded connections ended", name,
+                 add ? "has" : "no longer has", to_string(address), ended);
+    return ended;
 }
 
 [[nodiscard]] ControlHooks hooks_for(Dataplane& dataplane, const BlockLogger* blocks) {
@@ -230,6 +260,12 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
             .settings_changed = [&dataplane] { dataplane.settings_changed(); },
             .set_port = [&dataplane](std::string_view name,
                                      bool up) { return set_port(dataplane, name, up); },
+            .addresses = [&dataplane](
+                             std::string_view port) { return addresses(dataplane, port); },
+            .change_address =
+                [&dataplane](std::string_view port, const nat::Prefix& address, bool add) {
+                    return change_address(dataplane, port, address, add);
+                },
             .log = [](std::string_view message) { spdlog::info(message); }};
 }
 

@@ -22,16 +22,6 @@ inline constexpr std::uint32_t kIdleTurns =
     return nodes;
 }
 
-[[nodiscard]] std::vector<nat::PortAddresses> nat_addresses(const Config& config) {
-    std::vector<nat::PortAddresses> out;
-    for (const PortConfig& port : config.ports) {
-        std::vector<nat::Prefix> own;
-        for (const InterfaceAddress& a : port.addresses) own.push_back(a.prefix);
-        out.push_back(nat::PortAddresses::primary_of(own));
-    }
-    return out;
-}
-
 /// Room for the records of port blocks, if there are any and somebody is to have them.
 [[nodiscard]] std::unique_ptr<nat::BlockLog> block_log_of(const Config& config,
                                                           ct::WorkerId workers, bool wanted) {
@@ -62,8 +52,8 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
       rules_{config.rules, worker_count_, config.filter_policy, config.zones},
       block_log_{block_log_of(config, worker_count_, options.log_blocks)},
       carriers_{config.carriers, block_log_.get(), options.seed},
-      nat_{rules_, conntrack_, nat_addresses(config), options.seed, &carriers_},
-      prefixes_{config.nptv6, own_addresses(config, ct::Family::Ipv6)},
+      nat_{rules_, conntrack_, AddressBook{config}.for_nat(), options.seed, &carriers_},
+      prefixes_{config.nptv6, AddressBook{config}.all(ct::Family::Ipv6)},
       families_{config.nat64, mtus(config), worker_count_},
       fragments_{fragment_settings(config, worker_count_,
                                    options.seed != 0 ? options.seed : clock_.now())},
@@ -183,16 +173,42 @@ void Dataplane::stop() noexcept {
     running_ = false;
 }
 
-std::uint32_t Dataplane::set_up(ct::PortId port, bool up) {
-    forward_.set_up(port, up);
-    if (up) return 0;
-    // A worker that has routed a packet there may still confirm its connection: in this turn.
+/// Until what workers have read or routed before is done with: a turn that has begun by now.
+void Dataplane::await_turns() const noexcept {
     for (ct::WorkerId w = 0; running_ && w < worker_count_; ++w) {
         const std::uint64_t turn = counters_[w].turns.get();
         while (counters_[w].turns.get() < turn + 2 && !stopping_.load(std::memory_order_acquire))
             std::this_thread::yield();
     }
+}
+
+std::uint32_t Dataplane::set_up(ct::PortId port, bool up) {
+    forward_.set_up(port, up);
+    if (up) return 0;
+    // A worker that has routed a packet there may still confirm its connection: in this turn.
+    await_turns();
     return conntrack_.flush_port(port, clock_.now());
+}
+
+void Dataplane::set_addresses(AddressBook addresses) {
+    auto network = forward_.make_network(std::move(addresses));
+    const AddressBook& book = network->addresses;
+    const auto nat = nat_.set_addresses(book.for_nat(), clock_.now());
+    const auto own = prefixes_.set_own(book.all(ct::Family::Ipv6));
+    const auto old = forward_.set_network(std::move(network));
+    await_turns();
+}
+
+void Dataplane::add_address(ct::PortId port, const nat::Prefix& address) {
+    set_addresses(forward_.addresses().with(config_, port, address));
+}
+
+std::uint32_t Dataplane::remove_address(ct::PortId port, const nat::Prefix& address) {
+    set_addresses(forward_.addresses().without(config_, port, address));
+    return conntrack_.flush_port(
+        port, clock_.now(), [&](const ct::Tuple& original, const ct::Tuple& reply) {
+            return nat_.rests_on(original, reply, address.family, address.addr);
+        });
 }
 
 void Dataplane::settings_changed() noexcept {

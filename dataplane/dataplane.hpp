@@ -62,7 +62,15 @@ public:
     /// how many connections that ended. One thread at a time.
     std::uint32_t set_up(ct::PortId port, bool up);
 
-    // ---- Reading; any thread.
+    /// Gives a port an address more, while the workers run. Throws BadParameter if the
+    /// configuration could not say so either, std::runtime_error or std::length_error if there is
+    /// no room; nothing has changed then. One thread at a time, here and below.
+    void add_address(ct::PortId port, const nat::Prefix& address);
+    /// Takes an address of a port away, likewise. Who was masqueraded by it loses its mapping, as
+    /// in Linux; returns how many connections that ended.
+    std::uint32_t remove_address(ct::PortId port, const nat::Prefix& address);
+
+    // ---- Reading; any thread, but for addresses and routes: the one that changes them.
 
     [[nodiscard]] const Config& config() const noexcept { return config_; }
     [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
@@ -94,6 +102,8 @@ private:
     [[nodiscard]] std::vector<PortLink> links() const;
     void make_workers();
     void steer_answers();
+    void await_turns() const noexcept;
+    void set_addresses(AddressBook addresses);
     static int run_worker(void* worker) noexcept;
 
     /// A worker and what its thread needs besides.

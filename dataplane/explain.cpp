@@ -266,11 +266,12 @@ std::optional<nat::Target> Teller::target_of(const nat::Rule& rule, ct::PortId p
                                              ct::Family family) const {
     if (rule.target.family != ct::Family::None) return rule.target;
     if (port >= at_.config.ports.size()) return {};
-    const InterfaceAddress* own = at_.config.ports[port].primary(family);
-    if (own == nullptr) return {};
+    const nat::PortAddresses port_has = at_.forward.addresses().for_nat()[port];
+    const auto& own = family == ct::Family::Ipv4 ? port_has.ipv4 : port_has.ipv6;
+    if (!own) return {};
     nat::Target out = rule.target;
     out.family = family;
-    out.first_addr = out.last_addr = own->prefix.addr;
+    out.first_addr = out.last_addr = *own;
     return out;
 }
 

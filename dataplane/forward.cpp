@@ -133,7 +133,7 @@ Forward::Forward(const Config& config, std::vector<PortLink> links, std::vector<
     : config_{config},
       policy_{policy},
       links_{std::move(links)},
-      routes_{config, config.dataplane.numa},
+      network_{make_network(AddressBook{config})},
       neighbours_{
           config.dataplane.neighbours, config.dataplane.neighbour_queue,
           config.dataplane.neighbour_queue_total * static_cast<std::uint32_t>(pools.size())},
@@ -146,6 +146,11 @@ Forward::Forward(const Config& config, std::vector<PortLink> links, std::vector<
     for (const NeighbourConfig& n : config.neighbours)
         neighbours_.add_static({.address = n.address, .port = n.port, .family = n.family}, n.mac);
     duties_.reserve(neighbours_.capacity() / kSweepSlices + 1);
+}
+
+std::unique_ptr<const Forward::Network> Forward::make_network(AddressBook addresses) const {
+    RouteTable routes{config_, addresses, config_.dataplane.numa};
+    return std::make_unique<const Network>(Network{std::move(addresses), std::move(routes)});
 }
 
 Forward::~Forward() {
@@ -182,12 +187,13 @@ void Forward::route(ct::WorkerId w, Packet& p, const ct::Addr& dst, ct::Nanos no
     Lane& lane = lanes_[w];
     const bool local = p.in_port == ct::kLocalPort;
     const Family family = nat::family_after(p);
-    p.next_hop = routes_.lookup(family, dst);
-    const NextHop* hop = &routes_.hop(p.next_hop);
+    const RouteTable& routes = network_.get().routes;
+    p.next_hop = routes.lookup(family, dst);
+    const NextHop* hop = &routes.hop(p.next_hop);
     // A link-local destination is one of the port that the answer is meant for.
     if (hop->kind == HopKind::Discard && local && p.out_port < links_.size()) {
-        p.next_hop = routes_.on_link(family, p.out_port);
-        hop = &routes_.hop(p.next_hop);
+        p.next_hop = routes.on_link(family, p.out_port);
+        hop = &routes.hop(p.next_hop);
     }
     if (hop->kind == HopKind::Link || hop->kind == HopKind::Gateway) [[likely]] {
         if (!is_up(hop->port)) [[unlikely]] {  // as without the routes that lead there
@@ -279,7 +285,7 @@ void Forward::resolve(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) 
 }
 
 NeighbourKey Forward::neighbour_of(const Packet& p) const noexcept {
-    const NextHop& hop = routes_.hop(p.next_hop);
+    const NextHop& hop = network_.get().routes.hop(p.next_hop);
     NeighbourKey key{.address = hop.gateway, .port = p.out_port, .family = family_of(p)};
     if (hop.kind == HopKind::Gateway) return key;
     const std::uint8_t* ip = p.data + p.l3_offset;

@@ -13,14 +13,16 @@
 // packets (echo replies, ICMP errors, RST), which it runs through the pipeline in its next turn
 // with in_port kLocalPort, so that conntrack and NAT see them as Linux's OUTPUT does.
 //
-// Threads: each worker passes its own WorkerId. Workers share the routes, which never change, and
-// the neighbour table, which has its own rules.
+// Threads: each worker passes its own WorkerId. Workers share addresses and routes, which control
+// replaces as a whole when the addresses change, and the neighbour table, which has its own rules.
 #pragma once
 
+#include "ct/base/published.hpp"
 #include "ct/base/time.hpp"
 #include "ct/conntrack.hpp"
 #include "ct/wire/packet.hpp"
 #include "dataplane/answer.hpp"
+#include "dataplane/control/address_book.hpp"
 #include "dataplane/control/config.hpp"
 #include "dataplane/neighbour.hpp"
 #include "dataplane/outbox.hpp"
@@ -30,8 +32,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 struct rte_mbuf;
@@ -101,8 +104,27 @@ public:
         return (down_.load(std::memory_order_relaxed) >> port % 32 & 1U) == 0;
     }
 
+    /// The addresses of the ports, and the routes that they and the configuration make.
+    struct Network {
+        AddressBook addresses;
+        RouteTable routes;
+    };
+    /// What set_network() takes, made while the old one is in use. Throws std::runtime_error if
+    /// there is no memory for a second one.
+    [[nodiscard]] std::unique_ptr<const Network> make_network(AddressBook addresses) const;
+    /// From now on packets are forwarded by `next`. Returns what is to be destroyed once each
+    /// worker has begun a turn since. One thread at a time, while workers run.
+    [[nodiscard]] std::unique_ptr<const Network> set_network(
+        std::unique_ptr<const Network> next) noexcept {
+        return network_.replace(std::move(next));
+    }
+
     [[nodiscard]] const NeighbourTable& neighbours() const noexcept { return neighbours_; }
-    [[nodiscard]] const RouteTable& routes() const noexcept { return routes_; }
+    /// The present ones: for the thread that replaces them, or while nobody does.
+    [[nodiscard]] const RouteTable& routes() const noexcept { return network_.get().routes; }
+    [[nodiscard]] const AddressBook& addresses() const noexcept {
+        return network_.get().addresses;
+    }
     /// Frees whatever waits for a neighbour or lies in an outbox, as Drop::Stopped. The workers
     /// have stopped.
     void drain() noexcept;
@@ -164,15 +186,11 @@ private:
                      Tracking tracking) noexcept;
     void send_frame(Lane& lane, rte_mbuf* m, std::size_t size, ct::PortId port) noexcept;
     static void finish_held(WorkerCounters& counters, Outbox& outbox, ct::Packet& p) noexcept;
-    [[nodiscard]] bool is_own(ct::PortId port, ct::Family family,
-                              const ct::Addr& address) const noexcept;
-    [[nodiscard]] std::optional<ct::Addr> source_for(ct::PortId port, ct::Family family,
-                                                     const ct::Addr& towards) const noexcept;
 
     const Config& config_;
     const Neighbours policy_;
     const std::vector<PortLink> links_;
-    RouteTable routes_;
+    ct::Published<Network> network_;
     NeighbourTable neighbours_;
     std::vector<Lane> lanes_;
     /// Bit PortId: the port is down. Control writes, workers read; a configuration has 32 at most.

@@ -56,7 +56,7 @@ void Forward::take_in(Lane& lane, Packet& p, ct::Nanos now) noexcept {
         p.drop = p.fault;
         return;
     }
-    const HopKind kind = routes_.hop(p.next_hop).kind;
+    const HopKind kind = network_.get().routes.hop(p.next_hop).kind;
     const Packet fresh = reread(p);
     p.drop = fresh.alive() ? answer_ip(lane, fresh, kind, now) : fresh.drop;
 }
@@ -93,7 +93,7 @@ Drop Forward::answer_icmp(Lane& lane, const Packet& p, HopKind kind, ct::Nanos n
     std::optional<ct::Addr> self = p.tuple.dst;
     if (kind == HopKind::Group) {
         if (p.tuple.family == Family::Ipv4) return Drop::NoListener;
-        self = source_for(p.in_port, p.tuple.family, p.tuple.src);
+        self = addresses().source_for(p.in_port, p.tuple.family, p.tuple.src);
     }
     if (!self.has_value()) return Drop::NoListener;
     rte_mbuf* m = rte_pktmbuf_alloc(lane.pool);
@@ -111,8 +111,8 @@ void Forward::take_arp(Lane& lane, Packet& p, ct::Nanos now) noexcept {
     const answer::Endpoint sender{arp.sender_mac, ipv4_of(arp.sender_ip)};
     const ct::Addr target = ipv4_of(arp.target_ip);
     const bool asks = arp.operation.host() == ct::ArpHeader::kRequest;
-    const bool for_us = is_own(p.in_port, Family::Ipv4, target);
-    if (sender.address != ct::Addr{} && !is_own(p.in_port, Family::Ipv4, sender.address)) {
+    const bool for_us = addresses().is_own(p.in_port, Family::Ipv4, target);
+    if (sender.address != ct::Addr{} && !addresses().is_own(p.in_port, Family::Ipv4, sender.address)) {
         const NeighbourNews news = !for_us ? NeighbourNews::Gossip
                                    : asks  ? NeighbourNews::Mention
                                            : NeighbourNews::Answer;
@@ -136,7 +136,7 @@ void Forward::take_nd(Lane& lane, const Packet& p, ct::Nanos now) noexcept {
               nd->solicited ? NeighbourNews::Answer : NeighbourNews::Gossip, now);
         return;
     }
-    if (!is_own(p.in_port, Family::Ipv6, nd->target)) return;
+    if (!addresses().is_own(p.in_port, Family::Ipv6, nd->target)) return;
     const auto ethernet = ct::load<ct::EthernetHeader>(p.data);
     const answer::Endpoint asker{nd->mac.value_or(ethernet.src), p.tuple.src};
     if (nd->mac.has_value())
@@ -173,7 +173,7 @@ void Forward::learn(Lane& lane, const NeighbourKey& key, const MacAddress& mac, 
 /// Asks for a neighbour; `known` is its MAC if it is only to be verified.
 void Forward::ask(Lane& lane, const NeighbourKey& key, const MacAddress* known) noexcept {
     static constexpr MacAddress kBroadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    const auto source = source_for(key.port, key.family, key.address);
+    const auto source = addresses().source_for(key.port, key.family, key.address);
     if (!source.has_value()) return;
     rte_mbuf* m = rte_pktmbuf_alloc(lane.pool);
     if (m == nullptr) return;
@@ -223,7 +223,7 @@ bool Forward::may_answer(Lane& lane, ct::Nanos now) noexcept {
 void Forward::complain(Lane& lane, const Packet& p, Complaint why, std::uint32_t mtu,
                        Tracking tracking, ct::Nanos now) noexcept {
     if (p.in_port >= links_.size() || !answer::may_complain_about(p)) return;
-    const auto self = source_for(p.in_port, p.tuple.family, p.tuple.src);
+    const auto self = addresses().source_for(p.in_port, p.tuple.family, p.tuple.src);
     if (!self.has_value() || !may_answer(lane, now)) return;
     rte_mbuf* m = rte_pktmbuf_alloc(lane.pool);
     if (m == nullptr) return;
@@ -297,28 +297,6 @@ void Forward::drain() noexcept {
         lane.outbox.frames.clear();
         lane.outbox.packets.clear();
     }
-}
-
-// ---- Own addresses.
-
-bool Forward::is_own(ct::PortId port, Family family, const ct::Addr& address) const noexcept {
-    const auto& own = config_.ports[port].addresses;
-    return std::any_of(own.begin(), own.end(), [&](const InterfaceAddress& a) {
-        return a.prefix.family == family && a.prefix.addr == address;
-    });
-}
-
-/// The address of `port` to speak to `towards` from: one in its subnet, else the primary one, else
-/// that of any port.
-std::optional<ct::Addr> Forward::source_for(ct::PortId port, Family family,
-                                            const ct::Addr& towards) const noexcept {
-    const PortConfig& own = config_.ports[port];
-    for (const InterfaceAddress& a : own.addresses)
-        if (a.prefix.family == family && a.subnet().contains(family, towards)) return a.prefix.addr;
-    if (const InterfaceAddress* a = own.primary(family); a != nullptr) return a->prefix.addr;
-    for (const PortConfig& other : config_.ports)
-        if (const InterfaceAddress* a = other.primary(family); a != nullptr) return a->prefix.addr;
-    return std::nullopt;
 }
 
 }  // namespace dp

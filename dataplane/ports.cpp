@@ -136,8 +136,8 @@ std::uint64_t BufferPools::in_use() const {
 }
 
 std::size_t BufferPools::bytes_for(const Config& config, unsigned workers) {
-    // A DIR-24-8 table of 16-bit hops for each family takes 32 MiB; EAL and drivers are modest.
-    static constexpr std::size_t kRoutes = 2 * 40 * kMegabyte;
+    // A second table of routes, made while the first is in use; EAL and drivers are modest.
+    static constexpr std::size_t kRoutes = 2 * RouteTable::kBytes;
     static constexpr std::size_t kOther = 32 * kMegabyte;
     const std::size_t buffer = data_room_for(config) + sizeof(rte_mbuf) + 2 * RTE_CACHE_LINE_SIZE;
     // Each port may be on a node of its own, with a pool of its own.

@@ -27,13 +27,23 @@ inline constexpr std::uint32_t kTrieLevels = 13;
     return std::string{"sluice_"} + what + std::to_string(next.fetch_add(1));
 }
 
-/// Prefixes of `family` that the configuration has: routes, and three for every address (itself,
-/// its subnet, its broadcast).
-[[nodiscard]] std::uint32_t prefixes(const Config& config, ct::Family family) {
-    std::size_t count = 0;
-    for (const PortConfig& port : config.ports)
-        for (const InterfaceAddress& a : port.addresses)
-            if (a.prefix.family == family) count += 3;
+inline constexpr NextHop kDiscard{
+    .kind = HopKind::Discard, .family = ct::Family::None, .gateway = {}};
+inline constexpr NextHop kGroup{.kind = HopKind::Group, .family = ct::Family::None, .gateway = {}};
+inline constexpr NextHop kLocal{.kind = HopKind::Local, .family = ct::Family::None, .gateway = {}};
+
+[[nodiscard]] NextHop hop_of(const RouteConfig& route) noexcept {
+    return {.kind = route.via.has_value() ? HopKind::Gateway : HopKind::Link,
+            .family = route.to.family,
+            .port = route.port,
+            .gateway = route.via.value_or(ct::Addr{})};
+}
+
+/// Prefixes of `family` that there are: routes, and three for every address (itself, its subnet,
+/// its broadcast).
+[[nodiscard]] std::uint32_t prefixes(const Config& config, const AddressBook& addresses,
+                                     ct::Family family) {
+    std::size_t count = 3 * addresses.all(family).size();
     for (const RouteConfig& route : config.routes)
         if (route.to.family == family) ++count;
     return static_cast<std::uint32_t>(count);
@@ -62,28 +72,35 @@ void RouteTable::FreeFib::operator()(rte_fib6* fib) const noexcept {
     rte_fib6_free(fib);
 }
 
-RouteTable::RouteTable(const Config& config, int numa) {
-    hops_.emplace_back();
-    for (ct::PortId id = 0; id < config.ports.size(); ++id)
-        for (const ct::Family family : {ct::Family::Ipv4, ct::Family::Ipv6})
-            hops_.push_back({.kind = HopKind::Link, .family = family, .port = id, .gateway = {}});
-    create(config, numa);
+RouteTable::RouteTable(const Config& config, const AddressBook& addresses, int numa) {
+    list_hops(config);
+    create(config, addresses, numa);
     // A default route comes first: DPDK 22.11 lets it overwrite every route that is there already.
     for (const RouteConfig& route : config.routes)
         if (route.to.length == 0) add_route(route);
     // What is added later replaces an equal prefix: own addresses come last.
     add_scopes();
-    for (ct::PortId id = 0; id < config.ports.size(); ++id) add_subnets(id, config.ports[id]);
+    for (ct::PortId id = 0; id < config.ports.size(); ++id) add_subnets(id, addresses.of(id));
     for (const RouteConfig& route : config.routes)
         if (route.to.length != 0) add_route(route);
-    for (const PortConfig& port : config.ports) add_own(port);
+    for (ct::PortId id = 0; id < config.ports.size(); ++id) add_own(addresses.of(id));
 }
 
-void RouteTable::create(const Config& config, int numa) {
+/// Every hop that there may be, whatever the addresses of the ports.
+void RouteTable::list_hops(const Config& config) {
+    hops_.emplace_back();
+    for (ct::PortId id = 0; id < config.ports.size(); ++id)
+        for (const ct::Family family : {ct::Family::Ipv4, ct::Family::Ipv6})
+            hops_.push_back({.kind = HopKind::Link, .family = family, .port = id, .gateway = {}});
+    for (const NextHop& hop : {kDiscard, kGroup, kLocal}) hops_.push_back(hop);
+    for (const RouteConfig& route : config.routes) static_cast<void>(hop_index(hop_of(route)));
+}
+
+void RouteTable::create(const Config& config, const AddressBook& addresses, int numa) {
     const int socket = numa < 0 ? SOCKET_ID_ANY : numa;
     // Room for the scopes of add_scopes(), and for what rte_rib splits.
     static constexpr std::uint32_t kExtra = 64;
-    if (const std::uint32_t count = prefixes(config, ct::Family::Ipv4); count > 0) {
+    if (const std::uint32_t count = prefixes(config, addresses, ct::Family::Ipv4); count > 0) {
         rte_fib_conf conf{};
         conf.type = RTE_FIB_DIR24_8;
         conf.default_nh = kNoRoute;
@@ -95,7 +112,7 @@ void RouteTable::create(const Config& config, int numa) {
             throw std::runtime_error{std::string{"no memory for the IPv4 routes: "} +
                                      rte_strerror(rte_errno)};
     }
-    if (const std::uint32_t count = prefixes(config, ct::Family::Ipv6); count > 0) {
+    if (const std::uint32_t count = prefixes(config, addresses, ct::Family::Ipv6); count > 0) {
         rte_fib6_conf conf{};
         conf.type = RTE_FIB6_TRIE;
         conf.default_nh = kNoRoute;
@@ -131,42 +148,34 @@ void RouteTable::add(const nat::Prefix& prefix, const NextHop& hop) {
 /// Addresses that are never forwarded to (RFC 6890), and those that every router listens to.
 void RouteTable::add_scopes() {
     using ct::Family;
-    const NextHop discard{.kind = HopKind::Discard, .family = Family::None, .gateway = {}};
-    const NextHop group{.kind = HopKind::Group, .family = Family::None, .gateway = {}};
-    add({v4(0x0000'0000), 8, Family::Ipv4}, discard);  // "this network"
-    add({v4(0xe000'0000), 4, Family::Ipv4}, discard);  // multicast: there is no multicast routing
-    add({v4(0xf000'0000), 4, Family::Ipv4}, discard);  // reserved
-    add({v4(0xe000'0000), 24, Family::Ipv4}, group);   // multicast on the link (RFC 5771 4)
-    add({v4(0xffff'ffff), 32, Family::Ipv4}, group);   // limited broadcast
-    add({{{0xff}}, 8, Family::Ipv6}, discard);         // multicast
-    add({{{0xff, 0x02}}, 16, Family::Ipv6}, group);    // multicast on the link (RFC 4291 2.7)
-    add({{{0xfe, 0x80}}, 10, Family::Ipv6}, discard);  // link-local (RFC 4291 2.5.6)
+    add({v4(0x0000'0000), 8, Family::Ipv4}, kDiscard);  // "this network"
+    add({v4(0xe000'0000), 4, Family::Ipv4}, kDiscard);  // multicast: there is no multicast routing
+    add({v4(0xf000'0000), 4, Family::Ipv4}, kDiscard);  // reserved
+    add({v4(0xe000'0000), 24, Family::Ipv4}, kGroup);   // multicast on the link (RFC 5771 4)
+    add({v4(0xffff'ffff), 32, Family::Ipv4}, kGroup);   // limited broadcast
+    add({{{0xff}}, 8, Family::Ipv6}, kDiscard);         // multicast
+    add({{{0xff, 0x02}}, 16, Family::Ipv6}, kGroup);    // multicast on the link (RFC 4291 2.7)
+    add({{{0xfe, 0x80}}, 10, Family::Ipv6}, kDiscard);  // link-local (RFC 4291 2.5.6)
 }
 
-void RouteTable::add_subnets(ct::PortId id, const PortConfig& port) {
-    for (const InterfaceAddress& address : port.addresses) {
+void RouteTable::add_subnets(ct::PortId id, std::span<const InterfaceAddress> addresses) {
+    for (const InterfaceAddress& address : addresses) {
         const nat::Prefix subnet = address.subnet();
         if (is_link_local(subnet)) continue;  // the same on every port: on_link() serves
         add(subnet, {.kind = HopKind::Link, .family = subnet.family, .port = id, .gateway = {}});
         if (subnet.family == ct::Family::Ipv4 && subnet.length <= 30)
-            add({broadcast_of(subnet), 32, ct::Family::Ipv4},
-                {.kind = HopKind::Group, .family = ct::Family::None, .gateway = {}});
+            add({broadcast_of(subnet), 32, ct::Family::Ipv4}, kGroup);
     }
 }
 
 void RouteTable::add_route(const RouteConfig& route) {
-    const HopKind kind = route.via.has_value() ? HopKind::Gateway : HopKind::Link;
-    add(route.to, {.kind = kind,
-                   .family = route.to.family,
-                   .port = route.port,
-                   .gateway = route.via.value_or(ct::Addr{})});
+    add(route.to, hop_of(route));
 }
 
-void RouteTable::add_own(const PortConfig& port) {
-    for (const InterfaceAddress& address : port.addresses) {
+void RouteTable::add_own(std::span<const InterfaceAddress> addresses) {
+    for (const InterfaceAddress& address : addresses) {
         const std::uint8_t whole = address.prefix.family == ct::Family::Ipv4 ? 32 : 128;
-        add({address.prefix.addr, whole, address.prefix.family},
-            {.kind = HopKind::Local, .family = ct::Family::None, .gateway = {}});
+        add({address.prefix.addr, whole, address.prefix.family}, kLocal);
     }
 }
 

@@ -4,15 +4,20 @@
 // prefixes up to 24 bits) and rte_fib6 (the trie variant of the same), from a table of next hops
 // that the configuration implies: own addresses, subnets of the ports, routes.
 //
-// The table is built before the workers start and never changes, so readers need no lock.
+// A table never changes, so readers need no lock. Another one is built when the addresses of a port
+// change; what is the same in both is the list of next hops, which routes and ports make, so that a
+// packet may be routed by one table and sent by the next.
 #pragma once
 
 #include "ct/wire/packet.hpp"
 #include "ct/wire/tuple.hpp"
+#include "dataplane/control/address_book.hpp"
 #include "dataplane/control/config.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 struct rte_fib;
@@ -45,9 +50,12 @@ public:
     /// Index of the hop that stands for "no route".
     static constexpr std::uint32_t kNoRoute = 0;
 
-    /// Makes the table of `config`; memory comes from NUMA node `numa` (-1: any). EAL runs.
-    /// Throws std::runtime_error if DPDK has no memory for it.
-    explicit RouteTable(const Config& config, int numa = -1);
+    /// Bytes that a table takes, about: 32 MiB for each family, and second levels.
+    static constexpr std::size_t kBytes = std::size_t{2} * 40 << 20U;
+
+    /// Makes the table of `config`'s routes and of `addresses`; memory comes from NUMA node `numa`
+    /// (-1: any). EAL runs. Throws std::runtime_error if DPDK has no memory for it.
+    RouteTable(const Config& config, const AddressBook& addresses, int numa = -1);
 
     /// Index of the next hop for `dst`, an address of `family`.
     [[nodiscard]] std::uint32_t lookup(ct::Family family, const ct::Addr& dst) const noexcept;
@@ -62,17 +70,18 @@ private:
         void operator()(rte_fib6* fib) const noexcept;
     };
 
-    void create(const Config& config, int numa);
+    void list_hops(const Config& config);
+    void create(const Config& config, const AddressBook& addresses, int numa);
     [[nodiscard]] std::uint32_t hop_index(const NextHop& hop);
     void add(const nat::Prefix& prefix, const NextHop& hop);
     void add_scopes();
-    void add_subnets(ct::PortId id, const PortConfig& port);
+    void add_subnets(ct::PortId id, std::span<const InterfaceAddress> addresses);
     void add_route(const RouteConfig& route);
-    void add_own(const PortConfig& port);
+    void add_own(std::span<const InterfaceAddress> addresses);
 
-    std::vector<NextHop>
-        hops_;  ///< no two alike; kNoRoute first, then on_link() by port and family
-    /// Null if the configuration has nothing of the family: then all of it is unreachable.
+    /// No two alike; kNoRoute first, then on_link() by port and family; see list_hops().
+    std::vector<NextHop> hops_;
+    /// Null if there is nothing of the family: then all of it is unreachable.
     std::unique_ptr<rte_fib, FreeFib> fib4_;
     std::unique_ptr<rte_fib6, FreeFib> fib6_;
 };

@@ -27,6 +27,21 @@ private:
     std::atomic<std::uint64_t> value_{0};
 };
 
+/// Counts the turns that a worker has ended: whoever sees one counted knows that the worker has let
+/// go of whatever it read in it.
+class TurnCounter {
+public:
+    void add() noexcept {
+        value_.store(value_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+    [[nodiscard]] std::uint64_t get() const noexcept {
+        return value_.load(std::memory_order_acquire);
+    }
+
+private:
+    std::atomic<std::uint64_t> value_{0};
+};
+
 /// Totals, of one worker or of all. At rest, rx_packets + local_made == tx_packets + dropped() +
 /// held() (invariant I6): every packet that came in or was made here has left, has been dropped
 /// for one reason, or waits for a neighbour's MAC or a first fragment.
@@ -59,7 +74,7 @@ struct alignas(ct::kCacheLine) WorkerCounters {
     Counter local_made;
     Counter held_taken;
     Counter held_given;
-    Counter turns;
+    TurnCounter turns;
     Counter busy_turns;
     std::array<Counter, ct::kDropCount> drops;
 

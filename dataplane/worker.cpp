@@ -66,7 +66,7 @@ bool Worker::turn(ct::Nanos now) noexcept {
     if (id_ == 0) tools_.forward.tick(id_, now);
     send_ready();
     for (ct::PortId port = 0; port < batches_.size(); ++port) flush(port);
-    tools_.counters.turns.add(1);
+    tools_.counters.turns.add();
     if (busy) tools_.counters.busy_turns.add(1);
     return busy;
 }

@@ -82,12 +82,13 @@ bool PrefixMapping::to_internal(Addr& a) const noexcept {
 }
 
 PrefixTranslator::PrefixTranslator(std::span<const PrefixPair> pairs, std::vector<Addr> own)
-    : own_{std::move(own)} {
+    : own_{std::make_unique<const std::vector<Addr>>(std::move(own))} {
     for (const PrefixPair& pair : pairs) mappings_.emplace_back(pair);
 }
 
 bool PrefixTranslator::is_own(const Addr& a) const noexcept {
-    return std::find(own_.begin(), own_.end(), a) != own_.end();
+    const std::vector<Addr>& own = own_.get();
+    return std::find(own.begin(), own.end(), a) != own.end();
 }
 
 void PrefixTranslator::inward(std::span<Packet> packets) const noexcept {

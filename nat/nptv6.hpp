@@ -21,12 +21,15 @@
 // ICMPv6 errors are translated outside and inside: the packet within is what its sender had sent.
 #pragma once
 
+#include "ct/base/published.hpp"
 #include "ct/wire/packet.hpp"
 #include "ct/wire/prefix.hpp"
 #include "ct/wire/tuple.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace nat {
@@ -74,11 +77,18 @@ private:
     std::uint16_t inward_ = 0;
 };
 
-/// All pairs of a configuration. Never changes after it was made: any thread.
+/// All pairs of a configuration, which never change, and Sluice's own addresses, which control may
+/// replace: any thread.
 class PrefixTranslator {
 public:
     /// `own`: addresses of Sluice itself, which are never an inside host's.
     PrefixTranslator(std::span<const PrefixPair> pairs, std::vector<ct::Addr> own);
+
+    /// From now on these are Sluice's own addresses. Returns what is to be destroyed once each worker
+    /// has begun a turn since. One thread at a time, while workers run.
+    [[nodiscard]] std::unique_ptr<const std::vector<ct::Addr>> set_own(std::vector<ct::Addr> own) {
+        return own_.replace(std::make_unique<const std::vector<ct::Addr>>(std::move(own)));
+    }
 
     /// True if there is nothing to do.
     [[nodiscard]] bool empty() const noexcept { return mappings_.empty(); }
@@ -98,7 +108,7 @@ private:
     void send_out(ct::Packet& p) const noexcept;
 
     std::vector<PrefixMapping> mappings_;
-    std::vector<ct::Addr> own_;
+    ct::Published<std::vector<ct::Addr>> own_;
 };
 
 }  // namespace nat

@@ -5,21 +5,23 @@
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
+#include <utility>
 
 namespace nat {
 
-Ports::Ports(std::vector<AddressRange> ranges, std::uint32_t quarantine_s)
-    : period_{quarantine_s * ct::kNanosPerSecond / 2} {
+std::unique_ptr<Ports::Layout> Ports::layout_of(std::vector<AddressRange> ranges) {
     std::sort(ranges.begin(), ranges.end(), [](const AddressRange& a, const AddressRange& b) {
         return a.family != b.family ? a.family < b.family
                                     : Wide::of(a.first, a.family) < Wide::of(b.first, b.family);
     });
+    auto out = std::make_unique<Layout>();
     std::uint64_t base = 0;
     for (const AddressRange& r : ranges) {
         Wide first = Wide::of(r.first, r.family);
         const Wide last = Wide::of(r.last, r.family);
-        if (!ranges_.empty() && ranges_.back().family == r.family) {
-            const Wide after = ranges_.back().first + Wide{0, ranges_.back().addresses};
+        if (!out->ranges.empty() && out->ranges.back().family == r.family) {
+            const Wide after = out->ranges.back().first + Wide{0, out->ranges.back().addresses};
             if (last < after) continue;
             first = std::max(first, after);
         }
@@ -27,16 +29,79 @@ Ports::Ports(std::vector<AddressRange> ranges, std::uint32_t quarantine_s)
         const std::uint64_t left = kMaxAddresses - base;
         if (left == 0) break;
         const std::uint64_t count = span.high != 0 || span.low >= left ? left : span.low + 1;
-        ranges_.push_back({r.family, first, count, base});
+        out->ranges.push_back({r.family, first, count, base});
         base += count;
     }
-    if (base == 0) return;
+    out->live = out->ranges.size();
+    return out;
+}
+
+std::uint64_t Ports::addresses_of(const Layout& layout) noexcept {
+    std::uint64_t sum = 0;
+    for (const Range& r : layout.ranges) sum += r.addresses;
+    return sum;
+}
+
+Ports::Ports(std::vector<AddressRange> ranges, std::uint32_t quarantine_s, std::uint32_t spare)
+    : layout_{layout_of(std::move(ranges))},
+      room_{addresses_of(layout_.get()) + spare},
+      any_{room_ != 0},
+      period_{quarantine_s * ct::kNanosPerSecond / 2} {
+    if (!any_) return;
     // Not on large pages: a space is two small ones, and a few ports should not cost 2 MiB.
     bits_ =
-        ct::Region{base * kClasses * sizeof(Bits), ct::Region::Touch::Lazily, ct::Pages::Normal};
+        ct::Region{room_ * kClasses * sizeof(Bits), ct::Region::Touch::Lazily, ct::Pages::Normal};
     if (period_ != 0)
-        resting_ = ct::Region{base * kClasses * sizeof(Resting), ct::Region::Touch::Lazily,
+        resting_ = ct::Region{room_ * kClasses * sizeof(Resting), ct::Region::Touch::Lazily,
                               ct::Pages::Normal};
+}
+
+std::unique_ptr<const Ports::Layout> Ports::change(const std::vector<AddressRange>& ranges,
+                                                   ct::Nanos now) {
+    const auto wanted = [&](const Range& r) {
+        return std::any_of(ranges.begin(), ranges.end(), [&](const AddressRange& w) {
+            return w.family == r.family && !(r.first < Wide::of(w.first, w.family)) &&
+                   !(Wide::of(w.last, w.family) < r.first);
+        });
+    };
+    std::vector<Range> known = layout_.get().ranges;
+    const auto gone = std::stable_partition(known.begin(), known.end(), [&](const Range& r) {
+        return r.addresses > 1 || wanted(r);
+    });
+    auto next = std::make_unique<Layout>();
+    next->ranges.assign(known.begin(), gone);
+    known.erase(known.begin(), gone);
+    std::uint64_t used = addresses_of(layout_.get());
+    for (const AddressRange& w : ranges) {
+        const Wide first = Wide::of(w.first, w.family);
+        next->live = next->ranges.size();
+        if (w.first != w.last || find(*next, next->live, w.family, first) != nullptr) continue;
+        if (used < room_) {
+            next->ranges.push_back({w.family, first, 1, used++});
+            continue;
+        }
+        const auto free = std::find_if(known.begin(), known.end(),
+                                       [&](const Range& r) { return all_free(r, now); });
+        if (free == known.end())
+            throw std::length_error{
+                "ports of too many addresses that have gone are still held or rest"};
+        next->ranges.push_back({w.family, first, 1, free->base});
+        known.erase(free);
+    }
+    next->live = next->ranges.size();
+    next->ranges.insert(next->ranges.end(), known.begin(), known.end());
+    return layout_.replace(std::move(next));
+}
+
+/// True if nobody holds a port of the one address of `range`, and none rests.
+bool Ports::all_free(const Range& range, ct::Nanos now) noexcept {
+    for (unsigned c = 0; c < kClasses; ++c) {
+        const auto space = static_cast<Space>(range.base * kClasses + c);
+        if (!was_used(space)) continue;
+        enter_period(space, now);
+        if (usage(space).taken != 0) return false;
+    }
+    return true;
 }
 
 std::uint8_t Ports::proto_of(unsigned klass, ct::Family family) noexcept {
@@ -47,8 +112,10 @@ std::uint8_t Ports::proto_of(unsigned klass, ct::Family family) noexcept {
     return six ? ct::ipproto::kIcmpv6 : kProtos[klass];
 }
 
-const Ports::Range* Ports::range_of(ct::Family family, Wide addr) const noexcept {
-    for (const Range& r : ranges_) {
+const Ports::Range* Ports::find(const Layout& layout, std::size_t ranges, ct::Family family,
+                                Wide addr) noexcept {
+    for (std::size_t i = 0; i < ranges; ++i) {
+        const Range& r = layout.ranges[i];
         if (r.family != family || addr < r.first) continue;
         const Wide offset = addr - r.first;
         if (offset.high == 0 && offset.low < r.addresses) return &r;
@@ -56,22 +123,35 @@ const Ports::Range* Ports::range_of(ct::Family family, Wide addr) const noexcept
     return nullptr;
 }
 
-Ports::Space Ports::space_of(ct::Family family, const ct::Addr& addr,
-                             std::uint8_t proto) const noexcept {
-    const Wide wide = Wide::of(addr, family);
-    const Range* r = range_of(family, wide);
-    if (r == nullptr) return kNoSpace;
-    const std::uint64_t at = (r->base + (wide - r->first).low) * kClasses;
+Ports::Space Ports::space_in(const Range* range, ct::Family family, Wide addr,
+                             std::uint8_t proto) noexcept {
+    if (range == nullptr) return kNoSpace;
+    const std::uint64_t at = (range->base + (addr - range->first).low) * kClasses;
     for (unsigned c = 0; c < kClasses; ++c)
         if (proto_of(c, family) == proto) return static_cast<Space>(at + c);
     return kNoSpace;
 }
 
+Ports::Space Ports::space_of(ct::Family family, const ct::Addr& addr,
+                             std::uint8_t proto) const noexcept {
+    const Wide wide = Wide::of(addr, family);
+    const Layout& layout = layout_.get();
+    return space_in(find(layout, layout.live, family, wide), family, wide, proto);
+}
+
+Ports::Space Ports::last_space_of(ct::Family family, const ct::Addr& addr,
+                                  std::uint8_t proto) const noexcept {
+    const Wide wide = Wide::of(addr, family);
+    const Layout& layout = layout_.get();
+    return space_in(find(layout, layout.ranges.size(), family, wide), family, wide, proto);
+}
+
 std::uint64_t Ports::addresses_from(ct::Family family, const ct::Addr& first) const noexcept {
+    const Layout& layout = layout_.get();
     Wide at = Wide::of(first, family);
     std::uint64_t count = 0;
     // Ranges that overlapped are neighbours now.
-    while (const Range* r = range_of(family, at)) {
+    while (const Range* r = find(layout, layout.live, family, at)) {
         const std::uint64_t here = r->addresses - (at - r->first).low;
         count += here;
         at = at + Wide{0, here};

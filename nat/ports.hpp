@@ -10,11 +10,17 @@
 // first frees what came to rest three periods before: so a port rests for one quarantine to one and
 // a half. There is no queue, so there is no bound on how many rest.
 //
+// Addresses come and go, as those of a port do that masquerade uses. Which of them have spaces is
+// published as a whole (ct/base/published.hpp). One that goes keeps its space, so that what still
+// holds ports of it gives them back, and what rests goes on resting if it comes again; the space is
+// another address's only once all of it is free.
+//
 // Memory: 8 KiB for each space that is touched; 32 KiB more where ports rest. Of a large pool only
 // what is used costs anything.
 #pragma once
 
 #include "ct/base/cache.hpp"
+#include "ct/base/published.hpp"
 #include "ct/base/time.hpp"
 #include "ct/conntrack.hpp"
 #include "ct/table/memory.hpp"
@@ -25,7 +31,9 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -39,13 +47,19 @@ public:
     static constexpr std::uint64_t kMaxAddresses = std::uint64_t{1} << 20;
 
     /// Spaces for the addresses of `ranges`, which may overlap. Ports that rest do so for
-    /// `quarantine_s` seconds at least. Throws std::bad_alloc.
-    explicit Ports(std::vector<AddressRange> ranges, std::uint32_t quarantine_s = 0);
+    /// `quarantine_s` seconds at least. `spare` addresses more may come later. Throws
+    /// std::bad_alloc.
+    explicit Ports(std::vector<AddressRange> ranges, std::uint32_t quarantine_s = 0,
+                   std::uint32_t spare = 0);
 
-    [[nodiscard]] bool any() const noexcept { return !ranges_.empty(); }
+    /// True if there are spaces, or may be.
+    [[nodiscard]] bool any() const noexcept { return any_; }
     /// The space of an address and a protocol, or kNoSpace.
     [[nodiscard]] Space space_of(ct::Family family, const ct::Addr& addr,
                                  std::uint8_t proto) const noexcept;
+    /// The same, and of an address that has gone as well: whose ports are given back.
+    [[nodiscard]] Space last_space_of(ct::Family family, const ct::Addr& addr,
+                                      std::uint8_t proto) const noexcept;
     /// How many addresses from `first` on, which is within a range, have spaces.
     [[nodiscard]] std::uint64_t addresses_from(ct::Family family,
                                                const ct::Addr& first) const noexcept;
@@ -61,6 +75,24 @@ public:
     /// Gives a port back that somebody has; it may be taken at once, or after the quarantine.
     void give_back(Space space, std::uint16_t port, After after, ct::Nanos now) noexcept;
 
+    struct Range {
+        ct::Family family;
+        Wide first;
+        std::uint64_t addresses;
+        std::uint64_t base;  ///< where their spaces begin, in addresses
+    };
+    /// Which addresses have spaces.
+    struct Layout {
+        std::vector<Range> ranges;  ///< disjoint
+        std::size_t live = 0;       ///< the first so many; the addresses of the others have gone
+    };
+    /// From now on it is the addresses of `ranges` that have spaces. Ranges of several addresses
+    /// stay as they were; single ones come and go. Returns what no worker may read any more before
+    /// it is destroyed. Throws std::length_error, with nothing changed, if more have come than
+    /// there was room for. One thread at a time.
+    [[nodiscard]] std::unique_ptr<const Layout> change(const std::vector<AddressRange>& ranges,
+                                                       ct::Nanos now);
+
     struct Usage {
         std::uint32_t taken = 0;    ///< ports that nobody can get, those that rest included
         std::uint32_t resting = 0;  ///< of them
@@ -73,7 +105,7 @@ public:
     /// Calls `visit(family, address, proto, space)` for every space that was ever used.
     template <class Visit>
     void visit_used(Visit&& visit) const {
-        for (const Range& r : ranges_)
+        for (const Range& r : layout_.get().ranges)
             for (std::uint64_t i = 0; i < r.addresses; ++i)
                 for (unsigned c = 0; c < kClasses; ++c) {
                     const auto space = static_cast<Space>((r.base + i) * kClasses + c);
@@ -98,25 +130,26 @@ private:
     struct alignas(ct::kCacheLine) Resting {
         std::array<std::array<std::atomic<std::uint64_t>, PortBits::kWords>, kPeriods> bits;
     };
-    struct Range {
-        ct::Family family;
-        Wide first;
-        std::uint64_t addresses;
-        std::uint64_t base;  ///< addresses in the ranges before
-    };
-
     [[nodiscard]] Bits& bits(Space s) const noexcept { return bits_.as<Bits>()[s]; }
     [[nodiscard]] Resting& resting(Space s) const noexcept { return resting_.as<Resting>()[s]; }
     [[nodiscard]] bool was_used(Space s) const noexcept {
         return bits(s).used.load(std::memory_order_relaxed) != 0;
     }
     [[nodiscard]] static std::uint8_t proto_of(unsigned klass, ct::Family family) noexcept;
-    [[nodiscard]] const Range* range_of(ct::Family family, Wide addr) const noexcept;
+    [[nodiscard]] static std::unique_ptr<Layout> layout_of(std::vector<AddressRange> ranges);
+    [[nodiscard]] static std::uint64_t addresses_of(const Layout& layout) noexcept;
+    [[nodiscard]] static const Range* find(const Layout& layout, std::size_t ranges,
+                                           ct::Family family, Wide addr) noexcept;
+    [[nodiscard]] static Space space_in(const Range* range, ct::Family family, Wide addr,
+                                        std::uint8_t proto) noexcept;
+    [[nodiscard]] bool all_free(const Range& range, ct::Nanos now) noexcept;
     static void note_use(Bits& b) noexcept;
     void enter_period(Space s, ct::Nanos now) noexcept;
 
-    std::vector<Range> ranges_;  ///< sorted, disjoint
-    ct::Nanos period_;           ///< half a quarantine; 0: ports do not rest
+    ct::Published<Layout> layout_;
+    std::uint64_t room_;  ///< addresses that there is memory for
+    bool any_;
+    ct::Nanos period_;  ///< half a quarantine; 0: ports do not rest
     ct::Region bits_;
     ct::Region resting_;
 };

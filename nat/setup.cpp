@@ -87,11 +87,11 @@ Setup::Setup(const RuleSet& rules, ct::Conntrack& table, std::vector<PortAddress
              std::uint64_t seed, Carriers* carriers)
     : rules_{rules},
       table_{table},
-      ports_{std::move(ports)},
+      ports_{std::make_unique<const std::vector<PortAddresses>>(std::move(ports))},
       carriers_{carriers != nullptr && carriers->size() > 0 ? carriers : nullptr},
       key_{seed == 0 ? ct::HashKey::random() : ct::HashKey::from_seed(seed)},
       address_key_{ct::HashKey::from_seed(1)},
-      pools_{pools_of(rules, ports_), quarantine_of(rules)},
+      pools_{pools_of(rules, ports_.get()), quarantine_of(rules), spare_for(rules)},
       prefixes_{prefixes_of(rules)},
       workers_{std::make_unique<Worker[]>(table.workers())},
       hints_{std::make_unique<Hint[]>(kHints)} {
@@ -179,7 +179,7 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
         return ct::Drop::None;
     }
     if (range == nullptr) return ct::Drop::NatNoAddress;
-    p.masqueraded = rule != nullptr && uses_own_address(*rule);
+    if (rule != nullptr && uses_own_address(*rule)) p.masquerade_port = leaves_by;
     const Behaviour behaviour = rule != nullptr ? rule->behaviour : Behaviour{};
     track_as(w, p, behaviour, ct::Dir::Original, now);
 
@@ -206,7 +206,9 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
 /// Where the next packets' mappings are likely to lie.
 void Setup::remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
                      ct::Family family) noexcept {
-    if (own.recent.rule == rule && own.recent.out_port == out_port && !range.netmap) return;
+    if (own.recent.rule == rule && own.recent.out_port == out_port && !range.netmap &&
+        own.recent.range.first == range.first)
+        return;
     const bool foreseeable = rule != nullptr && !range.random && !range.netmap &&
                              range.port_base == 0 && !rule->behaviour.endpoint_independent();
     own.recent = {rule, out_port, foreseeable ? family : ct::Family::None, range};
@@ -378,8 +380,9 @@ const Setup::Range* Setup::range_of(Range& made, const Rule& rule, ct::Family fa
     made.family = family;
     if (told.netmap) made.first = made.last = in_prefix(original, told.first, told.last);
     if (!own_address) return &made;
-    if (port >= ports_.size()) return nullptr;
-    const PortAddresses& a = ports_[port];
+    const std::vector<PortAddresses>& ports = ports_.get();
+    if (port >= ports.size()) return nullptr;
+    const PortAddresses& a = ports[port];
     const std::optional<ct::Addr>& addr = family == ct::Family::Ipv4 ? a.ipv4 : a.ipv6;
     if (!addr) return nullptr;
     made.first = made.last = *addr;

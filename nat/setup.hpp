@@ -75,6 +75,7 @@
 #pragma once
 
 #include "ct/base/cache.hpp"
+#include "ct/base/published.hpp"
 #include "ct/base/time.hpp"
 #include "ct/conntrack.hpp"
 #include "ct/table/hash.hpp"
@@ -158,6 +159,24 @@ public:
     Setup(const Setup&) = delete;
     Setup& operator=(const Setup&) = delete;
 
+    /// What workers may still read of addresses that have been replaced; to be destroyed once each
+    /// has begun a turn since.
+    struct Retired {
+        std::unique_ptr<const std::vector<PortAddresses>> ports;
+        std::unique_ptr<const Ports::Layout> spaces;
+    };
+    /// Distinct addresses more than at first whose ports endpoint-independent mappings may have at
+    /// a time, or may not have given back yet.
+    static constexpr std::uint32_t kSpareAddresses = 64;
+    /// From now on masquerade and redirect use these addresses, indexed by PortId. What is mapped
+    /// to others is left alone: Conntrack::flush_port() with rests_on(). Throws std::length_error,
+    /// with nothing changed, if there have been too many (kSpareAddresses). One thread at a time,
+    /// while workers run.
+    [[nodiscard]] Retired set_addresses(std::vector<PortAddresses> ports, ct::Nanos now);
+    /// True if one of the connection's two endpoints outside, as its tuples tell them, has `addr`.
+    [[nodiscard]] bool rests_on(const ct::Tuple& original, const ct::Tuple& reply,
+                                ct::Family family, const ct::Addr& addr) const noexcept;
+
     /// From now on ports that have to be chosen are, if possible, such that the answers come to the
     /// worker that opened the connection. `steering` outlives this. Before any packet comes.
     void steer_by(const Steering* steering) noexcept { steering_ = steering; }
@@ -177,7 +196,7 @@ public:
 
     /// After routing and filtering: applies snat or masquerade to p.reply.dst and p.reply.dport (of
     /// ICMP: the id). A packet without an out_port, being for Sluice itself, keeps its source. Sets
-    /// p.masqueraded.
+    /// p.masquerade_port.
     [[nodiscard]] ct::Drop source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
 
     /// After confirm() said ReplyTaken: puts another free mapping in p.reply, with the same
@@ -256,6 +275,7 @@ private:
     [[nodiscard]] static std::vector<AddressRange> pools_of(
         const RuleSet& rules, const std::vector<PortAddresses>& ports);
     [[nodiscard]] static std::uint32_t quarantine_of(const RuleSet& rules) noexcept;
+    [[nodiscard]] static std::uint32_t spare_for(const RuleSet& rules) noexcept;
     [[nodiscard]] ct::Drop enter_from_outside(ct::WorkerId w, ct::Packet& p,
                                               ct::Nanos now) noexcept;
     [[nodiscard]] bool lets_in(const Mappings::Mapping& m, const ct::Addr& remote) const noexcept;
@@ -397,7 +417,7 @@ private:
 
     const RuleSet& rules_;
     ct::Conntrack& table_;
-    std::vector<PortAddresses> ports_;
+    ct::Published<std::vector<PortAddresses>> ports_;  ///< control replaces it, workers read it
     Carriers* carriers_;       ///< null: no rule knows subscribers
     ct::HashKey key_;          ///< secret
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again

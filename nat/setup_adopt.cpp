@@ -88,6 +88,7 @@ ct::Injected Setup::adopt_destination(ct::WorkerId w, ct::Packet& p, ct::Nanos n
         refused != ct::Injected::Done)
         return refused;
     p.lease |= lease::kDestination;
+    if (uses_own_address(*way.rule)) p.masquerade_port = outside;
     p.mapping_port = from_inside ? outside : ct::kNoPort;
     const Behaviour& behaviour = way.rule->behaviour;
     follow_rule(p, behaviour, ct::Dir::Reply);
@@ -117,8 +118,9 @@ ct::Injected Setup::adopt_source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) n
     // Who keeps his own endpoint has it from a rule only if that says so.
     if (!translated && (way.rule == nullptr || way.rule != met)) return ct::Injected::Done;
     if (way.rule != nullptr) {
-        p.masqueraded = uses_own_address(*way.rule);
         if (p.out_port == ct::kNoPort) p.out_port = port_of(*way.rule, external);
+        if (uses_own_address(*way.rule))
+            p.masquerade_port = leaves_by != ct::kNoPort ? leaves_by : p.out_port;
         follow_rule(p, way.rule->behaviour, ct::Dir::Original);
     }
     if (way.rule != nullptr && way.rule->behaviour.endpoint_independent() && field != nullptr) {
@@ -225,8 +227,9 @@ Setup::Way Setup::way_to(const Endpoint& external, const Rule* met, ct::PortId l
 /// The port by which the rule's connections leave, as far as rule and external endpoint tell.
 ct::PortId Setup::port_of(const Rule& rule, const Endpoint& external) const noexcept {
     if (rule.match.out_port != ct::kNoPort) return rule.match.out_port;
-    for (std::size_t id = 0; id < ports_.size(); ++id)
-        if (ports_[id].ipv4 == external.addr || ports_[id].ipv6 == external.addr)
+    const std::vector<PortAddresses>& ports = ports_.get();
+    for (std::size_t id = 0; id < ports.size(); ++id)
+        if (ports[id].ipv4 == external.addr || ports[id].ipv6 == external.addr)
             return static_cast<ct::PortId>(id);
     return ct::kNoPort;
 }

@@ -12,6 +12,7 @@
 #include "ct/wire/headers.hpp"
 #include "nat/pref64.hpp"
 #include "nat/setup.hpp"
+#include "nat/setup_parts.hpp"
 
 namespace nat {
 namespace {
@@ -34,12 +35,12 @@ std::vector<Prefix> Setup::prefixes_of(const RuleSet& rules) {
 Endpoint Setup::external_endpoint(const ct::Tuple& t) const noexcept {
     const Endpoint e{t.dst, ct::is_icmp(t.proto) ? t.sport : t.dport, 0, t.proto, t.family};
     if (t.family != ct::Family::Ipv6 || prefixes_.empty()) return e;
-    if (pools_.space_of(t.family, t.dst, t.proto) != Ports::kNoSpace) return e;
+    if (pools_.last_space_of(t.family, t.dst, t.proto) != Ports::kNoSpace) return e;
     for (const Prefix& prefix : prefixes_) {
         const std::optional<ct::Addr> four = extract(prefix, t.dst);
         if (!four) continue;
         const Endpoint known{*four, e.port, 0, in_ipv4(t.proto), ct::Family::Ipv4};
-        const Ports::Space space = pools_.space_of(known.family, known.addr, known.proto);
+        const Ports::Space space = pools_.last_space_of(known.family, known.addr, known.proto);
         // One prefix may lie within another: what is behind the right one is in use.
         if (space != Ports::kNoSpace && pools_.is_taken(space, known.port.host())) return known;
     }
@@ -87,6 +88,7 @@ ct::Drop Setup::meet(ct::WorkerId w, ct::Packet& p, const ct::Addr& four, ct::Na
 /// IPv4 to IPv6 has his own address behind the prefix of the mapping's rule.
 void Setup::lead_to(const Mappings::Mapping& m, ct::Packet& p) const noexcept {
     p.lease |= lease::kDestination;
+    if (uses_own_address(rules_.rules()[m.rule])) p.masquerade_port = m.out_port;
     ct::Tuple& reply = p.reply;
     reply.family = m.inside.family;
     reply.src = m.inside.addr;

@@ -43,6 +43,32 @@ std::uint32_t Setup::quarantine_of(const RuleSet& rules) noexcept {
     return longest;
 }
 
+std::uint32_t Setup::spare_for(const RuleSet& rules) noexcept {
+    const auto& all = rules.rules();
+    const bool any = std::any_of(all.begin(), all.end(), [](const Rule& rule) {
+        return rule.behaviour.endpoint_independent() && uses_own_address(rule);
+    });
+    return any ? kSpareAddresses : 0;
+}
+
+Setup::Retired Setup::set_addresses(std::vector<PortAddresses> ports, ct::Nanos now) {
+    auto next = std::make_unique<const std::vector<PortAddresses>>(std::move(ports));
+    Retired out;
+    // The spaces first: whoever sees an address finds its space.
+    if (pools_.any()) out.spaces = pools_.change(pools_of(rules_, *next), now);
+    out.ports = ports_.replace(std::move(next));
+    return out;
+}
+
+bool Setup::rests_on(const ct::Tuple& original, const ct::Tuple& reply, ct::Family family,
+                     const ct::Addr& addr) const noexcept {
+    const auto is_there = [&](const ct::Tuple& to) noexcept {
+        const Endpoint e = external_endpoint(to);
+        return e.family == family && e.addr == addr;
+    };
+    return is_there(reply) || is_there(original);
+}
+
 bool Setup::lets_in(const Mappings::Mapping& m, const ct::Addr& remote) const noexcept {
     switch (rules_.rules()[m.rule].behaviour.filtering) {
         case Filtering::AddressAndPortDependent:
@@ -176,7 +202,8 @@ void Setup::let_go(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
 void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& original,
                       const ct::Tuple& reply, ct::Nanos now) noexcept {
     const auto free_port = [&](const Endpoint& e, Ports::After after) noexcept {
-        pools_.give_back(pools_.space_of(e.family, e.addr, e.proto), e.port.host(), after, now);
+        pools_.give_back(pools_.last_space_of(e.family, e.addr, e.proto), e.port.host(), after,
+                         now);
     };
     const auto ended = [&](const Mappings::Mapping& m) noexcept {
         const bool rests = rules_.rules()[m.rule].behaviour.quarantine_s != 0;

@@ -177,7 +177,7 @@ struct alignas(kCacheLine) HotLine {
     Atomic<std::uint16_t> reply_tag{0};
     Atomic<std::uint32_t> mark{0};
     Atomic<std::uint32_t> born{0};      ///< Ticks when it was made
-    Atomic<std::uint16_t> out_port{0};  ///< port it left by (masquerade)
+    Atomic<std::uint16_t> out_port{0};  ///< port whose address it has (masquerade)
     Atomic<std::uint8_t> fixed{0};
     Atomic<std::uint8_t> lease{0};  ///< Packet::lease of the packet that opened it
 };

@@ -90,6 +90,8 @@ struct Packet {
     Tuple inner;
     bool icmp_error = false;     ///< an ICMP or ICMPv6 error message with a usable `inner`
     bool never_tracked = false;  ///< ND and MLD (semantics.md 2.8): UNTRACKED, no entry
+    /// Of a UDP datagram of IPv4 whose sender computed no checksum; valid of later fragments.
+    bool without_checksum = false;
     /// What is wrong with its transport header, behind a network header that is sound: then `state`
     /// is Invalid, and the ports may be unknown. The reason for the drop, if the INVALID policy
     /// or an own address makes it one.
@@ -122,7 +124,8 @@ struct Packet {
     std::uint32_t packet_mark = 0;  ///< of this packet alone (nfmark); not the connection's
 
     // ---- Set by NAT.
-    bool masqueraded = false;  ///< mapped to the address of `out_port`: ends when that goes away
+    /// Mapped to an address of this port: ends when that goes away; kNoPort: not so.
+    PortId masquerade_port = kNoPort;
     /// Between two hosts of one inside prefix, by the outside one: number of the pair
     /// (nat/nptv6.hpp) plus one; 0: is not.
     std::uint8_t turned_round = 0;
@@ -163,7 +166,7 @@ struct Packet {
         mirrored = false;
         absent = false;
         mark = 0;
-        masqueraded = false;
+        masquerade_port = kNoPort;
         lease = 0;
         tell_sender = false;
         split_above = 0;

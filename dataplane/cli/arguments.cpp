@@ -286,12 +286,14 @@ void ArgumentParser::words() {
     const bool set = word == "set";
     if (command_ == 0 && word == "explain") return explain();
     const bool port = word == "port";
-    if (command_ != 0 ||
-        (!get && !set && !port && word != "stats" && word != "drops" && word != "ping"))
+    const bool address = word == "address";
+    if (command_ != 0 || (!get && !set && !port && !address && word != "stats" &&
+                          word != "drops" && word != "ping"))
         throw BadParameter{"unknown command `" + std::string{word} + "'"};
     command_ = 'w';
     r.command = get || set        ? Command::Sysctl
                 : port            ? Command::Port
+                : address         ? Command::Address
                 : word == "stats" ? Command::Stats
                 : word == "drops" ? Command::Drops
                                   : Command::Ping;
@@ -303,6 +305,16 @@ void ArgumentParser::words() {
         if (state != "up" && state != "down")
             throw BadParameter{"`port' needs a name and `up' or `down', like `port wan down'"};
         r.value = state == "up" ? 1U : 0U;
+    }
+    if (address && optind < argc_) r.name = next();
+    if (address && optind < argc_) {
+        const std::string_view what = next();
+        if ((what != "add" && what != "del") || optind >= argc_)
+            throw BadParameter{
+                "`address' takes a port and then `add' or `del' and an address, like `address wan "
+                "add 192.0.2.1/24'"};
+        r.value = what == "add" ? 1U : 0U;
+        r.address = next();
     }
     if (set) {
         if (r.name.empty() || optind >= argc_)

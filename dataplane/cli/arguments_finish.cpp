@@ -75,7 +75,7 @@ void ArgumentParser::choose_format() {
 void ArgumentParser::check_rules() const {
     const Command command = out_.request.command;
     if (!out_.request.name.empty() && command_ != 'x' && command != Command::Sysctl &&
-        command != Command::Port)
+        command != Command::Port && command != Command::Address)
         throw BadParameter{"`--in' goes with `explain' only"};
     if (command_ == 'R') return;
     if (command_ == 'x') {

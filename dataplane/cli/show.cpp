@@ -109,6 +109,18 @@ std::string show_port(std::string_view json) {
                        ended == 0 ? "" : fmt::format("; {} connections have ended", ended));
 }
 
+std::string show_addresses(std::string_view json) {
+    const ordered_json answer = parse_object(json);
+    std::string out;
+    for (const auto& a : answer.at("addresses"))
+        fmt::format_to(std::back_inserter(out), "{} {}{}\n", a.at("port").get<std::string>(),
+                       a.at("address").get<std::string>(),
+                       a.at("primary").get<bool>() ? " primary" : "");
+    if (const auto ended = answer.at("ended").get<std::uint64_t>(); ended != 0)
+        fmt::format_to(std::back_inserter(out), "{} connections have ended\n", ended);
+    return out;
+}
+
 std::string show_sysctls(std::string_view json) {
     const ordered_json settings = parse_object(json);
     std::string out;

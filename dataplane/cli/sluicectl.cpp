@@ -83,6 +83,9 @@ public:
             case Command::Port:
                 print(arguments_.json ? json + "\n" : dp::show_port(json));
                 break;
+            case Command::Address:
+                print(arguments_.json ? json + "\n" : dp::show_addresses(json));
+                break;
             case Command::Drops:
                 print(arguments_.json ? json + "\n" : dp::show_drops(json, arguments_.all));
                 break;

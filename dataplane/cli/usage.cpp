@@ -27,6 +27,9 @@ Sluice's own:
   get [NAME]              settings, by the names that sysctl(8) knows them by
   set NAME VALUE          change one while the daemon runs
   port NAME up|down       put a port into service, or take it out
+  address [PORT]          addresses of the ports
+  address PORT add|del ADDRESS/LENGTH
+                          give a port an address, or take one away
   drops [--all]           dropped packets by reason
   explain FLOW            what becomes of a flow's next packets, and why: its entry, windows,
                           rules, route, translation, room. FLOW: `tcp 10.0.0.1:1234 > 192.0.2.1:80'

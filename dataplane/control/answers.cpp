@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/control/answers.hpp"
 
+#include "dataplane/control/notation.hpp"
 #include "dataplane/control/sysctl.hpp"
 
 #include <nlohmann/json.hpp>
@@ -61,6 +62,31 @@ std::string port_json(const ServerContext& context, std::string_view name,
                                               : std::optional<std::uint32_t>{};
     if (!ended) throw BadParameter{"there is no port '" + std::string{name} + "'"};
     return ordered_json{{"port", name}, {"up", *value == 1}, {"ended", *ended}}.dump();
+}
+
+std::string address_json(const ServerContext& context, const Request& request) {
+    const auto& value = request.value;
+    if (value && *value > 1) throw BadParameter{"address: value must be 0, del, or 1, add"};
+    if (value && (request.name.empty() || request.address.empty()))
+        throw BadParameter{"address: which port, and which address?"};
+    if (!context.hooks.addresses) throw BadParameter{"there are no ports here"};
+    std::uint32_t ended = 0;
+    if (value) {
+        const auto prefix = parse_prefix(request.address);
+        if (!prefix || request.address.find('/') == std::string::npos)
+            throw BadParameter{in_quotes(request.address) +
+                               " is no address with a prefix length, like 192.0.2.1/24"};
+        ended = context.hooks.change_address(request.name, *prefix, *value == 1);
+    }
+    ordered_json out{{"ended", ended}, {"addresses", ordered_json::array()}};
+    for (const PortAddress& a : context.hooks.addresses(request.name))
+        out["addresses"].push_back(
+            {{"port", a.port}, {"address", to_string(a.prefix)}, {"primary", a.primary}});
+    std::string text = out.dump();
+    constexpr std::size_t kAround = 16;  // what append_data() adds
+    if (text.size() > kMaxResponseBytes - kAround)
+        throw BadParameter{"there are too many addresses for one answer; name a port"};
+    return text;
 }
 
 std::string drops_json(const ServerContext& context) {

@@ -15,6 +15,8 @@ namespace dp {
 /// Takes a port out of service (`value` 0) or puts it back (1). Throws BadParameter.
 [[nodiscard]] std::string port_json(const ServerContext& context, std::string_view name,
                                     std::optional<std::uint64_t> value);
+/// The addresses of a port, or of all; before, gives it one or takes one away. Throws BadParameter.
+[[nodiscard]] std::string address_json(const ServerContext& context, const Request& request);
 
 /// Every reason of ct::kDrops but `none`, in its order.
 [[nodiscard]] std::string drops_json(const ServerContext& context);

@@ -193,14 +193,6 @@ const InterfaceAddress* PortConfig::primary(ct::Family family) const noexcept {
     return it == addresses.end() ? nullptr : &*it;
 }
 
-std::vector<ct::Addr> own_addresses(const Config& config, ct::Family family) {
-    std::vector<ct::Addr> own;
-    for (const PortConfig& port : config.ports)
-        for (const InterfaceAddress& a : port.addresses)
-            if (a.prefix.family == family) own.push_back(a.prefix.addr);
-    return own;
-}
-
 std::vector<std::uint16_t> mtus(const Config& config) {
     std::vector<std::uint16_t> out;
     for (const PortConfig& port : config.ports) out.push_back(port.mtu);

@@ -220,9 +220,6 @@ inline constexpr std::uint64_t kBytesPerEntry = 256;
 [[nodiscard]] Config parse_config(std::string_view text, std::string_view file,
                                   const Machine& machine = Machine::here());
 
-/// The addresses of `family` that the ports have.
-[[nodiscard]] std::vector<ct::Addr> own_addresses(const Config& config, ct::Family family);
-
 /// The ports' MTUs, by ct::PortId.
 [[nodiscard]] std::vector<std::uint16_t> mtus(const Config& config);
 

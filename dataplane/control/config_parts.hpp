@@ -80,6 +80,9 @@ void check_carriers(std::span<Section> sections, const Config& config,
 /// What read_overflow() read, for the log.
 [[nodiscard]] std::string describe_overflow(const ct::Settings& conntrack);
 
+/// Why no station can have this address, or nothing.
+[[nodiscard]] std::string unusable(const nat::Prefix& prefix);
+
 /// The first port with a subnet that holds `address`; kNoPort if none has.
 [[nodiscard]] ct::PortId port_with_subnet_of(const Config& config, ct::Family family,
                                              const ct::Addr& address);

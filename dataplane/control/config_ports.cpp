@@ -122,17 +122,6 @@ void read_device(Section& section, const Config& config, PortConfig& port) {
     check_device_unique(section, config, port);
 }
 
-/// Says why no station can have this address, or nothing.
-std::string unusable(const nat::Prefix& prefix) {
-    if (is_special({prefix.family, prefix.addr})) return "is not an address of one station";
-    if (prefix.length == 0) return "has a subnet that is everything";
-    if (prefix.family != ct::Family::Ipv4 || prefix.length >= 31) return {};  // RFC 3021
-    if (masked(prefix).addr == prefix.addr) return "is the address of the subnet itself";
-    const std::uint32_t hosts = 0xffff'ffffU >> prefix.length;
-    if ((prefix.addr.as_v4().host() & hosts) == hosts) return "is the subnet's broadcast address";
-    return {};
-}
-
 /// Reports a subnet that two ports have, or an address that one has twice. The link-local subnet is
 /// on every IPv6 link.
 void check_overlap(Section& section, int line, const Config& config, const PortConfig& port,
@@ -261,6 +250,16 @@ void check_peer(Section& section, const Config& config, const PortConfig& port, 
 }
 
 }  // namespace
+
+std::string unusable(const nat::Prefix& prefix) {
+    if (is_special({prefix.family, prefix.addr})) return "is not an address of one station";
+    if (prefix.length == 0) return "has a subnet that is everything";
+    if (prefix.family != ct::Family::Ipv4 || prefix.length >= 31) return {};  // RFC 3021
+    if (masked(prefix).addr == prefix.addr) return "is the address of the subnet itself";
+    const std::uint32_t hosts = 0xffff'ffffU >> prefix.length;
+    if ((prefix.addr.as_v4().host() & hosts) == hosts) return "is the subnet's broadcast address";
+    return {};
+}
 
 void read_ports(Section& root, Config& config) {
     const std::size_t before = root.mistakes();

@@ -28,6 +28,7 @@ constexpr std::array kCommands{
     std::pair{Command::Events,   std::string_view{"events"}},
     std::pair{Command::Sysctl,   std::string_view{"sysctl"}},
     std::pair{Command::Port,     std::string_view{"port"}},
+    std::pair{Command::Address,  std::string_view{"address"}},
     std::pair{Command::Drops,    std::string_view{"drops"}},
     std::pair{Command::Explain,  std::string_view{"explain"}},
     std::pair{Command::Stats,    std::string_view{"stats"}},
@@ -175,10 +176,10 @@ void read_scalar(const std::string& key, const json& value, Request& out) {
         out.buffer = static_cast<std::uint32_t>(number_up_to(key, value, kMaxEventBuffer));
     } else if (key == "value") {
         out.value = number_up_to(key, value, ~std::uint64_t{0});
-    } else if (key == "name") {
+    } else if (key == "name" || key == "address") {
         if (!value.is_string() || value.get_ref<const std::string&>().size() > kLongestName)
-            throw BadParameter{"name: must be a short string"};
-        out.name = value.get<std::string>();
+            throw BadParameter{key + ": must be a short string"};
+        (key == "name" ? out.name : out.address) = value.get<std::string>();
     } else if (key == "zero") {
         if (!value.is_boolean()) throw BadParameter{"zero: must be true or false"};
         out.zero = value.get<bool>();
@@ -233,6 +234,7 @@ std::string to_line(const Request& r) {
     if (r.keep_existing) object["existing"] = "keep";
     if (r.command == Command::Update) object["change"] = to_json(r.change);
     if (!r.name.empty()) object["name"] = r.name;
+    if (!r.address.empty()) object["address"] = r.address;
     if (r.value) object["value"] = *r.value;
     return object.dump();
 }

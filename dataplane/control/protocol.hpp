@@ -28,6 +28,11 @@
 //                                           them, with a value that is set before
 //   port       name, value                  data {"port":"...","up":true,"ended":N}, done; value 0
 //                                           takes the port out of service, 1 puts it back
+//   address    name, address, value         data {"ended":N,"addresses":[{"port":"...",
+//                                           "address":"A/L","primary":true}, ...]}, done: the
+//                                           addresses of port `name`, or of all. With value 1 the
+//                                           port is given `address` (A/L) before, with 0 it loses
+//                                           it, and N connections with it
 //   drops                                   data {reason:count, ...}, done
 //   explain    filter, name                 data, done: what becomes of the next packets. The
 //                                           filter names a whole tuple, `name` the port that they
@@ -81,6 +86,7 @@ enum class Command : std::uint8_t {
     Events,
     Sysctl,
     Port,
+    Address,
     Drops,
     Explain,
     Stats,
@@ -118,8 +124,9 @@ struct Request {
     ct::Injection entry;                 ///< of create
     bool keep_existing = false;          ///< create: an entry that is there already is no error
     ct::Change change;                   ///< of update
-    std::string name;                    ///< of sysctl, empty: all; of port and explain: a port
-    std::optional<std::uint64_t> value;  ///< of sysctl and port: to be set
+    std::string name;     ///< of sysctl, empty: all; of port, address and explain: a port
+    std::string address;  ///< of address: with its prefix length
+    std::optional<std::uint64_t> value;  ///< of sysctl, port and address: to be set
 };
 
 /// Reads a request line, without its newline. Throws BadParameter; the line may be anything.

@@ -17,6 +17,7 @@
 #include "ct/base/drop.hpp"
 #include "ct/conntrack.hpp"
 #include "dataplane/control/protocol.hpp"
+#include "nat/rule.hpp"
 
 #include <array>
 #include <chrono>
@@ -26,7 +27,9 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <sys/types.h>
+#include <vector>
 
 namespace dp {
 
@@ -38,6 +41,13 @@ struct ServerOptions {
     std::chrono::milliseconds idle_timeout{60'000};    ///< a client that asks for nothing
     std::chrono::milliseconds stall_timeout{300'000};  ///< a client that takes nothing of a listing
     std::chrono::milliseconds event_interval{5};       ///< between looks at the event rings
+};
+
+/// One address of a port, with the length of its subnet's prefix.
+struct PortAddress {
+    std::string port;
+    nat::Prefix prefix;
+    bool primary = false;  ///< of its family, for masquerade and redirect
 };
 
 /// What the server asks of the rest of the daemon. Called from the server's thread. Only `now` has
@@ -63,6 +73,13 @@ struct ControlHooks {
     /// Takes the port of this name out of service or puts it back; how many connections that ended,
     /// or nothing if no port has the name.
     std::function<std::optional<std::uint32_t>(std::string_view port, bool up)> set_port;
+    /// The addresses of the port of this name, or of all ports if it is empty, by port and in their
+    /// order. Throws BadParameter if no port has the name.
+    std::function<std::vector<PortAddress>(std::string_view port)> addresses;
+    /// Gives a port an address (`add`) or takes it away; how many connections that ended. Throws
+    /// BadParameter, also if no port has the name. Is there if `addresses` is.
+    std::function<std::uint32_t(std::string_view port, const nat::Prefix& address, bool add)>
+        change_address;
     /// Takes a message worth the daemon's log.
     std::function<void(std::string_view)> log;
 };

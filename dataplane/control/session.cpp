@@ -170,6 +170,9 @@ void Session::start(Request&& request, const ServerContext& context) {
         case Command::Port:
             append_data(out_, port_json(context, request.name, request.value));
             break;
+        case Command::Address:
+            append_data(out_, address_json(context, request));
+            break;
         case Command::Drops:
             append_data(out_, drops_json(context));
             break;

@@ -55,16 +55,6 @@ constexpr int kLocalRounds = 4;
     return links;
 }
 
-[[nodiscard]] std::vector<nat::PortAddresses> addresses_of(const Config& config) {
-    std::vector<nat::PortAddresses> all;
-    for (const PortConfig& port : config.ports) {
-        std::vector<nat::Prefix> prefixes;
-        for (const InterfaceAddress& a : port.addresses) prefixes.push_back(a.prefix);
-        all.push_back(nat::PortAddresses::primary_of(prefixes));
-    }
-    return all;
-}
-
 [[nodiscard]] ct::FragmentSettings fragments_of(const Config& config, std::uint64_t seed) {
     return {.datagrams = 2 * config.dataplane.fragment_queue,
             .held = config.dataplane.fragment_queue,
@@ -112,8 +102,8 @@ Engine::Engine(const Config& config, std::uint64_t seed, Listeners listeners)
       conntrack_{config.conntrack, 1, seed, features_of(config)},
       rules_{config.rules, 1, config.filter_policy, config.zones},
       carriers_{config.carriers, nullptr, seed},
-      nat_{rules_, conntrack_, addresses_of(config), seed, &carriers_},
-      prefixes_{config.nptv6, own_addresses(config, ct::Family::Ipv6)},
+      nat_{rules_, conntrack_, AddressBook{config}.for_nat(), seed, &carriers_},
+      prefixes_{config.nptv6, AddressBook{config}.all(ct::Family::Ipv6)},
       families_{config.nat64, mtus(config), 1},
       fragments_{fragments_of(config, seed)},
       forward_{config, links_of(config), {small_.get()}, counters_, Neighbours::Assume},

@@ -680,4 +680,28 @@ TEST(Sluicectl, ShowsEventsUntilInterrupted) {
 }
 
 }  // namespace
+TEST(Sluicectl, ListsAndChangesAddresses) {
+    Daemon daemon;
+    constexpr const char* kTwo = "wan 192.0.2.1/24 primary\nwan 192.0.2.2/24\n";
+
+    EXPECT_EQ(run(daemon.path(), "address").out, kTwo);
+    EXPECT_EQ(run(daemon.path(), "address wan").out, kTwo);
+    EXPECT_EQ(run(daemon.path(), "address wan add 192.0.2.3/24").out, kTwo);
+    EXPECT_EQ(run(daemon.path(), "address wan del 192.0.2.3/24").out,
+              std::string{kTwo} + "24 connections have ended\n");
+    EXPECT_THAT(run(daemon.path(), "address wan -o json").out, HasSubstr("\"primary\":true"));
+
+    for (const auto& [arguments, why] : std::vector<std::pair<const char*, const char*>>{
+             {"address dmz", "no port 'dmz'"},
+             {"address wan add", "takes a port and then"},
+             {"address wan put 192.0.2.3/24", "takes a port and then"},
+             {"address wan add 192.0.2.3", "'192.0.2.3' is no address with a prefix length"},
+             {"address wan add 192.0.2.3/24 more", "unknown command `more'"},
+             {"address wan -s 192.0.2.3", "takes no filter"}}) {
+        const auto said = run(daemon.path(), arguments);
+        EXPECT_EQ(said.code, 2) << arguments;
+        EXPECT_THAT(said.err, HasSubstr(why)) << arguments;
+    }
+}
+
 }  // namespace dp::test

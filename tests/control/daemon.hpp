@@ -70,6 +70,16 @@ public:
             if (port != "wan") return std::nullopt;
             return up ? 0U : 3U;
         };
+        hooks.addresses = [](std::string_view port) -> std::vector<PortAddress> {
+            if (port == "dmz") throw BadParameter{"there is no port 'dmz'"};
+            const nat::Prefix first{ct::Addr::v4(ct::Be32::from_host(0xc000'0201)), 24,
+                                    ct::Family::Ipv4};
+            const nat::Prefix second{ct::Addr::v4(ct::Be32::from_host(0xc000'0202)), 24,
+                                     ct::Family::Ipv4};
+            return {{"wan", first, true}, {"wan", second, false}};
+        };
+        hooks.change_address = [](std::string_view, const nat::Prefix& address,
+                                  bool add) -> std::uint32_t { return add ? 0 : address.length; };
         hooks.stats_json = [] { return std::string{R"({"ports":[{"name":"lan","rx":5}]})"}; };
         server_ = std::make_unique<Server>(options, table_, hooks);
         thread_ = std::jthread{[this](std::stop_token stop) { server_->run(std::move(stop)); }};

@@ -181,6 +181,40 @@ TEST(Server, TakesAPortOutOfServiceAndPutsItBack) {
     EXPECT_EQ(ask(daemon.path(), r).error, "port: value must be 0, down, or 1, up");
 }
 
+TEST(Server, TellsAndChangesTheAddressesOfAPort) {
+    constexpr const char* kTwo =
+        R"([{"address":"192.0.2.1/24","port":"wan","primary":true},)"
+        R"({"address":"192.0.2.2/24","port":"wan","primary":false}])";
+    const auto answer = [&](int ended) {
+        return fmt::format(R"({{"addresses":{},"ended":{}}})", kTwo, ended);
+    };
+    Daemon daemon;
+    Request r = request(Command::Address);
+    EXPECT_EQ(ask(daemon.path(), r).data, answer(0));
+
+    r.name = "wan";
+    r.address = "192.0.2.9/27";
+    r.value = 1;
+    EXPECT_EQ(ask(daemon.path(), r).data, answer(0));
+    r.value = 0;
+    EXPECT_EQ(ask(daemon.path(), r).data, answer(27)) << "what the hook says";
+
+    r.value = 2;
+    EXPECT_EQ(ask(daemon.path(), r).error, "address: value must be 0, del, or 1, add");
+    r.value = 1;
+    for (const char* wrong : {"192.0.2.9", "192.0.2.9/33", "x", "2001:db8::1/129"}) {
+        r.address = wrong;
+        EXPECT_EQ(ask(daemon.path(), r).error,
+                  fmt::format("'{}' is no address with a prefix length, like 192.0.2.1/24", wrong));
+    }
+    r.address.clear();
+    EXPECT_EQ(ask(daemon.path(), r).error, "address: which port, and which address?");
+    r.value.reset();
+    r.name = "dmz";
+    EXPECT_EQ(ask(daemon.path(), r).error, "there is no port 'dmz'");
+    EXPECT_EQ(ask(daemon.path(), r).code, 2);
+}
+
 TEST(Server, AnswersRequestsInTheirOrder) {
     Daemon daemon;
     daemon.open(kTcp, 0, 1);

@@ -34,7 +34,7 @@ struct Leasing : Table {
     /// Gives what control makes a lease of 6, unless it is to be refused.
     Injected lend(Packet& p) {
         p.lease = 6;
-        p.masqueraded = true;
+        p.masquerade_port = p.out_port;
         return answer;
     }
     /// Opens a connection that was given `lease`, with another source outside.

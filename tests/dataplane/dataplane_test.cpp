@@ -168,6 +168,78 @@ TEST_F(DataplaneOverRings, AnswersAPing) {
     EXPECT_TRUE(t.balanced());
 }
 
+[[nodiscard]] PacketBuilder who_has(const char* ip) {
+    return PacketBuilder{}.eth("02:bb:00:00:00:09", "ff:ff:ff:ff:ff:ff").arp(1, "198.51.100.9", ip);
+}
+
+// `sluicectl address`, while the worker runs.
+TEST_F(DataplaneOverRings, AddressesOfAPortComeAndGo) {
+    const auto from_lan = [&](std::uint16_t port) {
+        put(lan_, PacketBuilder{}.ipv4("192.0.2.7", "203.0.113.5").udp(port, 53).payload("q"));
+    };
+    const auto source = [](const Bytes& frame) {
+        return Bytes(frame.begin() + 26, frame.begin() + 30);
+    };
+    from_lan(4000);
+    EXPECT_EQ(source(next(wan_)), (Bytes{198, 51, 100, 1}));
+
+    dataplane_.add_address(kWan, test::prefix("198.51.100.77/24"));
+    put(wan_, who_has("198.51.100.77"));
+    EXPECT_EQ(next(wan_)[21], 2U) << "an ARP reply";
+    from_lan(4001);
+    EXPECT_EQ(source(next(wan_)), (Bytes{198, 51, 100, 1})) << "still the primary one";
+
+    EXPECT_EQ(dataplane_.remove_address(kWan, test::prefix("198.51.100.1/24")), 2U);
+    EXPECT_EQ(dataplane_.conntrack().count(), 0U);
+    from_lan(4000);
+    EXPECT_EQ(source(next(wan_)), (Bytes{198, 51, 100, 77}));
+    put(wan_, who_has("198.51.100.1"));
+    EXPECT_TRUE(eventually([&] { return dataplane_.totals().rx_packets == 5; }));
+    from_lan(4001);
+    EXPECT_EQ(source(next(wan_)), (Bytes{198, 51, 100, 77})) << "and no ARP reply before it";
+
+    EXPECT_EQ(dataplane_.remove_address(kWan, test::prefix("198.51.100.77/24")), 2U);
+    from_lan(4002);
+    EXPECT_TRUE(eventually([&] {
+        return dataplane_.totals().drops[ct::index_of(Drop::NatNoAddress)] == 1;
+    }));
+
+    dataplane_.add_address(kWan, test::prefix("198.51.100.1/24"));
+    from_lan(4003);
+    EXPECT_EQ(source(next(wan_)), (Bytes{198, 51, 100, 1}));
+    dataplane_.stop();
+    EXPECT_TRUE(dataplane_.totals().balanced());
+    EXPECT_EQ(dataplane_.buffers_in_use(), 0U);
+}
+
+// Nothing is lost, made twice or read after it was freed while routes are replaced under traffic.
+TEST_F(DataplaneOverRings, AddressesChangeUnderTraffic) {
+    std::uint64_t sent = 0;
+    std::uint64_t came = 0;
+    for (unsigned round = 0; round < 20; ++round) {
+        for (unsigned n = 0; n < 8; ++n, ++sent)
+            put(lan_, PacketBuilder{}
+                          .ipv4("192.0.2.7", "203.0.113.5")
+                          .udp(static_cast<std::uint16_t>(4000 + sent % 100), 53));
+        if (round % 2 == 0)
+            dataplane_.add_address(kWan, test::prefix("198.51.100.77/24"));
+        else
+            EXPECT_EQ(dataplane_.remove_address(kWan, test::prefix("198.51.100.77/24")), 0U);
+        void* m = nullptr;
+        EXPECT_TRUE(eventually([&] {
+            while (rte_ring_dequeue(wan_.out, &m) == 0) {
+                rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
+                ++came;
+            }
+            return came == sent;
+        }));
+    }
+    dataplane_.stop();
+    EXPECT_TRUE(dataplane_.totals().balanced());
+    EXPECT_EQ(dataplane_.totals().dropped(), 0U);
+    EXPECT_EQ(dataplane_.buffers_in_use(), 0U);
+}
+
 // The error about a translated packet reaches the one who sent it.
 TEST_F(DataplaneOverRings, TellsTheSenderBehindNatThatTheTtlHasEnded) {
     put(lan_, PacketBuilder{}.ipv4("192.0.2.7", "203.0.113.5").ttl(1).udp(4000, 33434));

@@ -13,7 +13,7 @@ using test::addr;
 class Routes : public testing::Test {
 protected:
     [[nodiscard]] dp::NextHop to(const std::string& destination) {
-        if (!table_) table_.emplace(config_);
+        if (!table_) table_.emplace(config_, dp::AddressBook{config_});
         const auto family =
             destination.find(':') == std::string::npos ? ct::Family::Ipv4 : ct::Family::Ipv6;
         return table_->hop(table_->lookup(family, addr(destination)));
@@ -103,7 +103,7 @@ TEST_F(Routes, AFamilyThatNoPortSpeaksIsUnreachable) {
 }
 
 TEST_F(Routes, OnLinkNamesThePort) {
-    const dp::RouteTable table{config_};
+    const dp::RouteTable table{config_, dp::AddressBook{config_}};
 
     for (const ct::PortId port : {test::kLan, test::kWan})
         for (const ct::Family family : {ct::Family::Ipv4, ct::Family::Ipv6}) {
@@ -112,6 +112,26 @@ TEST_F(Routes, OnLinkNamesThePort) {
             EXPECT_EQ(hop.port, port);
             EXPECT_EQ(hop.family, family);
         }
+}
+
+// A packet may be routed by one table and sent by the next.
+TEST_F(Routes, HopsHaveTheSameNumbersWhateverTheAddresses) {
+    const dp::AddressBook two{config_};
+    const dp::AddressBook three = two.with(config_, test::kWan, test::prefix("203.0.113.1/24"));
+    const dp::RouteTable before{config_, two};
+    const dp::RouteTable after{config_, three};
+
+    for (const char* to : {"192.0.2.7", "198.51.100.1", "198.51.100.9", "198.51.100.255",
+                           "192.0.2.1", "224.0.0.1", "239.1.1.1", "100.64.0.1"})
+        EXPECT_EQ(before.lookup(ct::Family::Ipv4, addr(to)),
+                  after.lookup(ct::Family::Ipv4, addr(to)))
+            << to;
+    const std::uint32_t gained = after.lookup(ct::Family::Ipv4, addr("203.0.113.7"));
+    EXPECT_EQ(before.hop(gained), after.hop(gained));
+    EXPECT_EQ(after.hop(gained).kind, HopKind::Link);
+    EXPECT_EQ(after.hop(after.lookup(ct::Family::Ipv4, addr("203.0.113.1"))).kind, HopKind::Local);
+    EXPECT_EQ(before.hop(before.lookup(ct::Family::Ipv4, addr("203.0.113.1"))).kind,
+              HopKind::Gateway);
 }
 
 }  // namespace

@@ -151,6 +151,87 @@ class PortDown(LabCase):
         self.assertIn("there is no port 'dmz'", said.stderr)
 
 
+class Addresses(LabCase):
+    """What Linux does with a masquerade whose address changes, while the router runs."""
+
+    SECOND = "203.0.113.77"
+
+    @classmethod
+    def lay_out(cls):
+        config = (bench_net.ROOT / "configs" / "nat-gateway.toml").read_text()
+        cls.router = SluiceRouter(cls.lab, config, stations())
+        cls.client, cls.server = cls.router.hosts["client"], cls.router.hosts["server"]
+        cls.server.spawn_peer("serve-http", "--port", 80)
+
+    def addresses(self):
+        return self.router.control("address", "wan").stdout.splitlines()
+
+    def change(self, verb, address, **options):
+        return self.router.control("address", "wan", verb, f"{address}/24", **options)
+
+    def answers(self, address):
+        """Whether the router answers ARP and echo for an address on its far side."""
+        self.server.ip("neigh", "flush", "dev", "eth0")
+        said = self.server.run("ping", "-n", "-c", 1, "-W", 1, address, check=False)
+        return said.returncode == 0
+
+    def seen_by_the_server(self):
+        return self.client.run("curl", "-sS", "--fail", "--max-time", 10,
+                               f"http://{SERVER}/").stdout
+
+    def test_an_address_comes_and_another_goes(self):
+        self.assertEqual(self.addresses()[0], f"wan {OUTSIDE}/24 primary")
+        self.assertFalse(self.answers(self.SECOND))
+        self.assertEqual(self.seen_by_the_server(), f"hello {OUTSIDE}\n")
+        self.client.run("ping", "-n", "-c", 1, "-W", 2, SERVER)
+
+        self.change("add", self.SECOND)
+        self.assertIn(f"wan {self.SECOND}/24", self.addresses())
+        self.assertTrue(self.answers(self.SECOND))
+        self.assertEqual(self.seen_by_the_server(), f"hello {OUTSIDE}\n", "still the primary one")
+
+        masqueraded = self.router.entries("-s", CLIENT, "-q", OUTSIDE)
+        self.assertGreaterEqual(len(masqueraded), 1)
+        said = self.change("del", OUTSIDE).stdout
+        self.assertIn(f"wan {self.SECOND}/24 primary\n", said)
+        self.assertIn(f"{len(masqueraded)} connections have ended\n", said)
+        self.assertEqual(self.router.entries("-s", CLIENT, "-q", OUTSIDE), [])
+        self.assertFalse(self.answers(OUTSIDE))
+        self.assertEqual(self.seen_by_the_server(), f"hello {self.SECOND}\n")
+
+        self.change("del", self.SECOND)
+        before = self.router.drops().get("nat_no_address", 0)
+        lost = self.client.run("ping", "-n", "-c", 1, "-W", 1, SERVER, check=False)
+        self.assertNotEqual(lost.returncode, 0)
+        self.assertGreater(self.router.drops().get("nat_no_address", 0), before)
+
+        self.change("add", OUTSIDE)
+        self.assertEqual(self.seen_by_the_server(), f"hello {OUTSIDE}\n")
+
+    def test_what_cannot_be_is_refused_and_nothing_changes(self):
+        before = self.addresses()
+        for arguments, why in (
+                (("wan", "add", "192.168.1.9/24"), "overlaps 192.168.1.1/24 of port 'lan'"),
+                (("wan", "add", "203.0.113.0/24"), "is the address of the subnet itself"),
+                (("wan", "add", "nonsense"), "is no address with a prefix length"),
+                (("wan", "del", "203.0.113.99/24"), "does not have 203.0.113.99/24; it has"),
+                (("dmz", "add", "192.0.2.1/24"), "there is no port 'dmz'; there are lan, wan"),
+                (("wan", "add"), "like `address wan add 192.0.2.1/24'"),
+                (("wan", "give", "192.0.2.1/24"), "like `address wan add 192.0.2.1/24'")):
+            said = self.router.control("address", *arguments, check=False)
+            self.assertEqual(said.returncode, 2, arguments)
+            self.assertIn(why, said.stderr)
+        self.assertEqual(self.addresses(), before)
+
+    def test_everything_goes_on_while_addresses_change(self):
+        ping = self.client.spawn("ping", "-n", "-q", "-c", 40, "-i", 0.05, "-W", 2, SERVER)
+        for _ in range(8):
+            self.change("add", self.SECOND)
+            self.change("del", self.SECOND)
+        self.assertEqual(ping.wait(30), 0, ping.output)
+        self.assertIn(" 0% packet loss", ping.output)
+
+
 PORTS = """
 [[port]]
 name = "lan"

@@ -175,7 +175,7 @@ TEST(Nat64Binding, IsOfThePortsOwnAddressWithoutAPool) {
     const auto in = box.send(four(kOther, "203.0.113.1").udp(9, out.source().second), kWan);
 
     EXPECT_EQ(out.source().first, addr("203.0.113.1"));
-    EXPECT_TRUE(out.packet.masqueraded);
+    EXPECT_EQ(out.packet.masquerade_port, test::kWan);
     EXPECT_EQ(in.destination(), endpoint(kOne, 4000));
 }
 

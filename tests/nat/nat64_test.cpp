@@ -138,7 +138,7 @@ TEST(Nat64, WithoutAPoolThePortsOwnAddressIsTaken) {
     const auto out = box.send(six(kClient, kServer6).udp(4000, 53), kLan);
 
     EXPECT_EQ(out.source().first, addr("203.0.113.1"));
-    EXPECT_TRUE(out.packet.masqueraded);
+    EXPECT_EQ(out.packet.masquerade_port, test::kWan);
 }
 
 TEST(Nat64, WhatIsNotOfThePrefixStaysIpv6) {

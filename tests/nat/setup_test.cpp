@@ -357,7 +357,7 @@ TEST(NatSetup, MasqueradeTakesTheAddressOfThePortOfEitherFamily) {
 
     EXPECT_EQ(v4.source(), endpoint("203.0.113.1", 4000));
     EXPECT_EQ(v6.source(), endpoint("2001:db8:2::1", 4000));
-    EXPECT_TRUE(v4.packet.masqueraded);
+    EXPECT_EQ(v4.packet.masquerade_port, test::kWan);
     EXPECT_EQ(v6.packet.status & ct::status::kNatMask, ct::status::kSrcNat);
 }
 
