@@ -178,7 +178,11 @@ void give_checksum(Packet& p, const Tuple& to, ZeroChecksum policy) noexcept {
 
 /// The transport header, before the IP header is replaced.
 void carry_transport(Packet& p, const Tuple& to, ZeroChecksum policy) noexcept {
-    if (p.fragment == Fragment::Later) return;
+    if (p.fragment == Fragment::Later) {
+        // The first one has been dropped: nobody could put the datagram together.
+        if (p.without_checksum && to.family == Family::Ipv6) p.drop = Drop::NatZeroChecksum;
+        return;
+    }
     if (to.proto == ct::ipproto::kSctp) return set_sctp_ports(p, to);
     if (ct::is_icmp(to.proto)) return carry_echo(p, to);
     std::uint8_t* const l4 = p.data + p.l4_offset;

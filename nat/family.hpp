@@ -22,10 +22,11 @@
 //
 // What cannot be done without the whole packet is not done: fragments of ICMP, as ICMPv6's checksum
 // covers the length of the whole message, which its first fragment does not tell and no later one
-// can put right (RFC 7915 1.2 leaves them out); and the first fragment of a UDP packet without a
-// checksum, as the one that it would need covers what is in the others (RFC 7915 4.5). Neither is
-// put together here: memory for packets of which others decide how many there are is what a
-// translator is attacked by.
+// can put right (RFC 7915 1.2 leaves them out); and fragments of a UDP packet without a checksum,
+// as the one that it would need covers all of them (RFC 7915 4.5, and RFC 6146 3.4 where there is
+// no memory to put them together): every one of them is dropped, so that nobody waits for what
+// cannot be whole. Neither is put together here: memory for packets of which others decide how many
+// there are is what a translator is attacked by.
 #pragma once
 
 #include "ct/base/cache.hpp"

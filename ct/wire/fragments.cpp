@@ -115,11 +115,8 @@ struct Datagram {
     std::uint16_t covered = 0;  ///< sum of the parts, in units of 8
     std::uint16_t total = 0;    ///< where the last fragment ends, in units of 8; 0: not seen yet
     bool first_seen = false;
-    bool never_tracked = false;
+    FirstFragment first;          ///< once it was seen
     Drop condemned = Drop::None;  ///< why every further fragment is dropped
-    std::uint8_t proto = 0;       ///< these three from the first fragment
-    Be16 sport;
-    Be16 dport;
     std::array<Range, FragmentTable::kMaxParts> parts;
 
     [[nodiscard]] bool complete() const noexcept { return total != 0 && covered == total; }
@@ -127,15 +124,22 @@ struct Datagram {
 };
 
 /// Gives a later fragment what its first one has said.
-void complete(Packet& p, std::uint8_t proto, Be16 sport, Be16 dport, bool never_tracked) noexcept {
-    p.tuple.proto = proto;
-    p.tuple.sport = sport;
-    p.tuple.dport = dport;
-    p.never_tracked = never_tracked;
-    if (is_icmp(proto)) {
-        p.message_type = icmp_type(dport);
-        p.message_code = icmp_code(dport);
+void complete(Packet& p, const FirstFragment& first) noexcept {
+    p.tuple.proto = first.proto;
+    p.tuple.sport = first.sport;
+    p.tuple.dport = first.dport;
+    p.never_tracked = first.never_tracked;
+    p.without_checksum = first.without_checksum;
+    if (is_icmp(first.proto)) {
+        p.message_type = icmp_type(first.dport);
+        p.message_code = icmp_code(first.dport);
     }
+}
+
+/// True of a UDP header that holds no checksum (RFC 768).
+[[nodiscard]] bool is_without_checksum(const Packet& p) noexcept {
+    if (p.tuple.proto != ipproto::kUdp || p.l4_offset + sizeof(UdpHeader) > p.end) return false;
+    return load<UdpHeader>(p.data + p.l4_offset).checksum.raw() == 0;
 }
 
 }  // namespace
@@ -208,10 +212,7 @@ public:
         std::size_t count = 0;
         while (count < out.size() && d.held.head != kNil) {
             HeldFragment& f = out[count++] = take(d.held);
-            f.proto = d.proto;
-            f.sport = d.sport;
-            f.dport = d.dport;
-            f.never_tracked = d.never_tracked;
+            f.first = d.first;
         }
         if (d.held.head == kNil && d.complete()) forget(at, Drop::None);
         return count;
@@ -269,7 +270,8 @@ private:
         d.deadline = deadline;
         d.held = {};
         d.part_count = d.covered = d.total = 0;
-        d.first_seen = d.never_tracked = false;
+        d.first_seen = false;
+        d.first = {};
         d.condemned = Drop::None;
         d.chain = std::exchange(bucket(hash), at);
         by_age_[d.family_index()].push_back(datagrams_, at);
@@ -323,7 +325,7 @@ private:
         if (p.fragment == Fragment::First)
             learn(d, p);
         else
-            ct::complete(p, d.proto, d.sport, d.dport, d.never_tracked);
+            ct::complete(p, d.first);
         if (d.complete() && d.held.head == kNil) forget(at, Drop::None);
         return Disposition::Go;
     }
@@ -348,10 +350,11 @@ private:
 
     static void learn(Datagram& d, const Packet& p) noexcept {
         d.first_seen = true;
-        d.proto = p.tuple.proto;
-        d.sport = p.tuple.sport;
-        d.dport = p.tuple.dport;
-        d.never_tracked = p.never_tracked;
+        d.first = {.sport = p.tuple.sport,
+                   .dport = p.tuple.dport,
+                   .proto = p.tuple.proto,
+                   .never_tracked = p.never_tracked,
+                   .without_checksum = is_without_checksum(p)};
     }
 
     [[nodiscard]] Disposition hold(Datagram& d, Packet& p) noexcept {
@@ -496,7 +499,7 @@ void resume(const HeldFragment& held, Packet& p) noexcept {
     p.ip_check = held.ip_check;
     p.tuple.zone = held.zone;
     if (parse(p, {.checksum = false}) != Drop::None) return;
-    complete(p, held.proto, held.sport, held.dport, held.never_tracked);
+    complete(p, held.first);
 }
 
 }  // namespace ct

@@ -54,6 +54,15 @@ enum class Disposition : std::uint8_t {
     Dropped,  ///< the packet's drop reason says why; the buffer is still the caller's
 };
 
+/// What a first fragment tells of the later ones.
+struct FirstFragment {
+    Be16 sport;
+    Be16 dport;
+    std::uint8_t proto = 0;
+    bool never_tracked = false;
+    bool without_checksum = false;
+};
+
 /// What is kept of a fragment while it waits. Byte order and meaning as in Packet.
 struct HeldFragment {
     std::uint8_t* data = nullptr;
@@ -65,11 +74,7 @@ struct HeldFragment {
     /// None from release(); from expire() and drain() the reason to count.
     Drop drop = Drop::None;
     std::uint16_t zone = 0;
-    // From the first fragment, when released.
-    Be16 sport;
-    Be16 dport;
-    std::uint8_t proto = 0;
-    bool never_tracked = false;
+    FirstFragment first;  ///< when released
 };
 
 /// What names a datagram: RFC 791 3.2 (addresses, protocol, id), RFC 8200 4.5 (without protocol).

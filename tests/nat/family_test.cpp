@@ -35,6 +35,7 @@ protected:
         last = o.packet;
         EXPECT_EQ(ct::parse(o.packet, options), Drop::None);
         flow.attach(o.packet, proto, dir);
+        o.packet.without_checksum = without_checksum;
         o.packet.in_port = 0;
         o.packet.out_port = 1;
         nat::FamilyTranslator translator{settings, {1500, 1500}, 1};
@@ -63,6 +64,7 @@ protected:
     Crossing flow;
     nat::FamilySettings settings;
     ct::ParseOptions options;
+    bool without_checksum = false;  ///< of a later fragment's datagram, as its first one said
     ct::Packet last;
 };
 
@@ -309,6 +311,14 @@ TEST_F(Families, FragmentsOfUdpWithoutChecksumAreDropped) {
                    .payload_bytes(16)
                    .with_l4_checksum(0),
                kUdp, Dir::Reply, Drop::NatZeroChecksum);
+    const Bytes tail(24, 9);
+    without_checksum = true;
+    translated(flow.four(Dir::Reply).fragment(24, false).l4(kUdp, tail), kUdp, Dir::Reply,
+               Drop::NatZeroChecksum);
+    without_checksum = false;
+    translated(flow.four(Dir::Reply).fragment(24, false).l4(kUdp, tail), kUdp, Dir::Reply);
+    without_checksum = true;
+    translated(flow.six(Dir::Original).fragment(24, false).l4(kUdp, tail), kUdp, Dir::Original);
 }
 
 TEST_F(Families, UdpWithoutChecksumStaysSoOverIpv4) {

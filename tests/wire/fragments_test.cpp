@@ -94,6 +94,23 @@ TEST_F(Fragments, LaterOnesGetThePortsOfTheFirst) {
     }
 }
 
+// NAT64 has no use for the rest where the first has no checksum (RFC 7915 4.5).
+TEST_F(Fragments, LaterOnesKnowWhetherTheirDatagramHasAChecksum) {
+    for (const bool without : {false, true}) {
+        PacketBuilder b = four().udp(50000, 9999).payload_bytes(150);
+        if (without) b.with_l4_checksum(0);
+        const auto parts = test::fragments_of(b.build_ip(), 64, without ? 7 : 8);
+        EXPECT_EQ(send(parts[1]), Disposition::Held);
+        ASSERT_EQ(send(parts[0]), Disposition::Go);
+        Packet before;
+        for (const HeldFragment& held : released(last())) ct::resume(held, before);
+        ASSERT_EQ(send(parts[2]), Disposition::Go);
+
+        EXPECT_EQ(before.without_checksum, without) << "it waited";
+        EXPECT_EQ(last().without_checksum, without);
+    }
+}
+
 TEST_F(Fragments, ForgetsADatagramOnceAllOfItWasSeen) {
     const auto parts = udp_fragments(150);
 
