@@ -318,6 +318,9 @@ class SluiceRouter(Router):
     def list(self, *filters):
         return self.control("-L", *filters)
 
+    def set_tcp_timeout(self, state, seconds):
+        self.control("set", f"nf_conntrack_tcp_timeout_{state}", seconds)
+
     def drops(self):
         """Reason to count, of `sluicectl drops`."""
         found = {}
@@ -371,6 +374,9 @@ class KernelRouter(Router):
 
     def list(self, *filters):
         return self.control("-L", *filters)
+
+    def set_tcp_timeout(self, state, seconds):
+        self.gateway.sysctl(**{f"netfilter__nf_conntrack_tcp_timeout_{state}": seconds})
 
     def watch(self, *arguments):
         return self.gateway.spawn("conntrack", "-E", *arguments, log="events")
