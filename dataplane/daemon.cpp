@@ -254,8 +254,7 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
                 },
             .port_towards =
                 [&dataplane](ct::Family family, const ct::Addr& addr) {
-                    const RouteTable& routes = dataplane.forward().routes();
-                    return routes.hop(routes.lookup(family, addr)).port;
+                    return dataplane.forward().port_towards(family, addr);
                 },
             .settings_changed = [&dataplane] { dataplane.settings_changed(); },
             .set_port = [&dataplane](std::string_view name,

@@ -122,6 +122,10 @@ public:
     [[nodiscard]] const NeighbourTable& neighbours() const noexcept { return neighbours_; }
     /// The present ones: for the thread that replaces them, or while nobody does.
     [[nodiscard]] const RouteTable& routes() const noexcept { return network_.get().routes; }
+    /// The port that the route to `addr` leads by, kNoPort if none does.
+    [[nodiscard]] ct::PortId port_towards(ct::Family family, const ct::Addr& addr) const noexcept {
+        return routes().hop(routes().lookup(family, addr)).port;
+    }
     [[nodiscard]] const AddressBook& addresses() const noexcept {
         return network_.get().addresses;
     }

@@ -51,9 +51,11 @@ Ports::Ports(std::vector<AddressRange> ranges, std::uint32_t quarantine_s, std::
     // Not on large pages: a space is two small ones, and a few ports should not cost 2 MiB.
     bits_ =
         ct::Region{room_ * kClasses * sizeof(Bits), ct::Region::Touch::Lazily, ct::Pages::Normal};
-    if (period_ != 0)
-        resting_ = ct::Region{room_ * kClasses * sizeof(Resting), ct::Region::Touch::Lazily,
-                              ct::Pages::Normal};
+    if (period_ == 0) return;
+    resting_ = ct::Region{room_ * kClasses * sizeof(Resting), ct::Region::Touch::Lazily,
+                          ct::Pages::Normal};
+    owners_ =
+        ct::Region{room_ * kClasses * sizeof(Owners), ct::Region::Touch::Lazily, ct::Pages::Normal};
 }
 
 std::unique_ptr<const Ports::Layout> Ports::change(const std::vector<AddressRange>& ranges,
@@ -183,14 +185,31 @@ std::optional<std::uint16_t> Ports::claim_any(ct::WorkerId w, Space space, const
     return b.ports.claim_any(w, wanted, random);
 }
 
-void Ports::give_back(Space space, std::uint16_t port, After after, ct::Nanos now) noexcept {
+void Ports::give_back(Space space, std::uint16_t port, After after, ct::Nanos now,
+                      std::uint32_t owner) noexcept {
     if (after == After::AtOnce || period_ == 0) {
         bits(space).ports.free(port);
         return;
     }
     enter_period(space, now);
     const std::uint64_t bit = std::uint64_t{1} << port % 64;
+    owners(space)[port].store(owner, std::memory_order_relaxed);
     resting(space).bits[now / period_ % kPeriods][port / 64U].fetch_or(bit);
+}
+
+bool Ports::claim_back(Space space, std::uint16_t port, std::uint32_t owner,
+                       ct::Nanos now) noexcept {
+    if (period_ == 0) return false;
+    enter_period(space, now);
+    const std::uint64_t bit = std::uint64_t{1} << port % 64;
+    for (auto& period : resting(space).bits) {
+        std::atomic<std::uint64_t>& word = period[port / 64U];
+        if ((word.load(std::memory_order_acquire) & bit) == 0) continue;
+        if (owners(space)[port].load(std::memory_order_relaxed) != owner) return false;
+        // Whoever clears it has the port, or frees it: its time may be up just now.
+        return (word.fetch_and(~bit) & bit) != 0;
+    }
+    return false;
 }
 
 void Ports::enter_period(Space space, ct::Nanos now) noexcept {

@@ -8,14 +8,17 @@
 // Quarantine (RFC 6888 REQ-8). A port that rests stays taken, and its bit is set in another bitmap,
 // of the present period, half a quarantine long. On entering a period, whoever comes to the space
 // first frees what came to rest three periods before: so a port rests for one quarantine to one and
-// a half. There is no queue, so there is no bound on how many rest.
+// a half. There is no queue, so there is no bound on how many rest. Whose a port was is noted as it
+// comes to rest: the quarantine keeps it from others, whom packets for him would reach (REQ-8), and
+// not from a mapping that is put back as it was.
 //
 // Addresses come and go, as those of a port do that masquerade uses. Which of them have spaces is
 // published as a whole (ct/base/published.hpp). One that goes keeps its space, so that what still
 // holds ports of it gives them back, and what rests goes on resting if it comes again; the space is
 // another address's only once all of it is free.
 //
-// Memory: 8 KiB for each space that is touched; 32 KiB more where ports rest. Of a large pool only
+// Memory: 8 KiB for each space that is touched; where ports rest 32 KiB more, and 4 KiB for each
+// 1024 ports among which some do. Of a large pool only
 // what is used costs anything.
 #pragma once
 
@@ -72,8 +75,14 @@ public:
                                                          const Wanted& wanted, std::uint64_t random,
                                                          ct::Nanos now) noexcept;
     enum class After : std::uint8_t { AtOnce, Rest };
-    /// Gives a port back that somebody has; it may be taken at once, or after the quarantine.
-    void give_back(Space space, std::uint16_t port, After after, ct::Nanos now) noexcept;
+    /// Gives a port back that somebody has, known as `owner`; it may be taken at once, or after the
+    /// quarantine.
+    void give_back(Space space, std::uint16_t port, After after, ct::Nanos now,
+                   std::uint32_t owner = 0) noexcept;
+    /// Takes a port that rests since `owner` gave it back. False if it does not rest, or somebody
+    /// else did.
+    [[nodiscard]] bool claim_back(Space space, std::uint16_t port, std::uint32_t owner,
+                                  ct::Nanos now) noexcept;
 
     struct Range {
         ct::Family family;
@@ -130,8 +139,11 @@ private:
     struct alignas(ct::kCacheLine) Resting {
         std::array<std::array<std::atomic<std::uint64_t>, PortBits::kWords>, kPeriods> bits;
     };
+    using Owners = std::array<std::atomic<std::uint32_t>, 65'536>;
+
     [[nodiscard]] Bits& bits(Space s) const noexcept { return bits_.as<Bits>()[s]; }
     [[nodiscard]] Resting& resting(Space s) const noexcept { return resting_.as<Resting>()[s]; }
+    [[nodiscard]] Owners& owners(Space s) const noexcept { return owners_.as<Owners>()[s]; }
     [[nodiscard]] bool was_used(Space s) const noexcept {
         return bits(s).used.load(std::memory_order_relaxed) != 0;
     }
@@ -152,6 +164,7 @@ private:
     ct::Nanos period_;  ///< half a quarantine; 0: ports do not rest
     ct::Region bits_;
     ct::Region resting_;
+    ct::Region owners_;  ///< of ports that rest: who gave them back. Any worker, any time
 };
 
 }  // namespace nat

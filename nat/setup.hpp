@@ -181,6 +181,16 @@ public:
     /// worker that opened the connection. `steering` outlives this. Before any packet comes.
     void steer_by(const Steering* steering) noexcept { steering_ = steering; }
 
+    /// Tells by which port the route to an address leads; kNoPort: by none.
+    struct Routes {
+        ct::PortId (*port_towards)(const void* self, ct::Family family,
+                                   const ct::Addr& addr) noexcept = nullptr;
+        const void* self = nullptr;
+    };
+    /// From now on, where no rule tells by which port a mapping leaves that control makes, it is
+    /// the one that the route to its external address leads by. Asked by control.
+    void ask(Routes routes) noexcept { routes_ = routes; }
+
     /// How many packets before its own source() a packet is to be foreseen.
     static constexpr std::size_t kAhead = 6;
     /// Of a packet that was looked up: starts to load what confirm() will look at, if the packet is
@@ -320,6 +330,8 @@ private:
     [[nodiscard]] ct::Injected hold(ct::WorkerId w, const Endpoint& inside,
                                     const Endpoint& external, const Way& way, ct::PortId out_port,
                                     ct::Nanos now) noexcept;
+    /// Names an inside endpoint to Ports.
+    [[nodiscard]] std::uint32_t owner_of(const Endpoint& inside) const noexcept;
     [[nodiscard]] Endpoint meant_by(const ct::Tuple& t) const noexcept;
     [[nodiscard]] Way way_to(const Endpoint& external, const Rule* met, ct::PortId leaves_by,
                              const ct::Addr& original) const noexcept;
@@ -422,6 +434,7 @@ private:
     ct::HashKey key_;          ///< secret
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
     const Steering* steering_ = nullptr;  ///< null: nothing is known
+    Routes routes_;
     Ports pools_;  ///< of the addresses that endpoint-independent mappings may have
     std::vector<Prefix> prefixes_;        ///< behind which IPv6 hosts know pools_' IPv4 addresses
     std::unique_ptr<Crowds> crowds_;      ///< if there are source rules

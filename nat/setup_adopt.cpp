@@ -4,7 +4,8 @@
 // is put back after a restart (-R). Their mappings are given, not chosen. What a packet's
 // connection would hold, they hold as well: the endpoint-independent mapping, which the first of
 // them makes anew, the share of its port, the subscriber's booking and his block. What cannot be
-// had, because it is another's or beyond a limit, is refused, and nothing is changed.
+// had, because it is another's or beyond a limit, is refused, and nothing is changed. A port that
+// rests (RFC 6888 REQ-8) is had by the endpoint that had it before, and by nobody else.
 //
 // Which rule a mapping belongs to is not on record. It is the one that a packet would have met, if
 // that maps to there; else the first that has the external endpoint to itself, so that an entry
@@ -179,7 +180,10 @@ ct::Injected Setup::hold(ct::WorkerId w, const Endpoint& inside, const Endpoint&
         refused = ct::Injected::PortTaken;
         const std::uint16_t port = external.port.host();
         const Ports::Space space = pools_.space_of(external.family, external.addr, external.proto);
-        if (elsewhere || space == Ports::kNoSpace || !pools_.claim(space, port, now)) return false;
+        if (elsewhere || space == Ports::kNoSpace) return false;
+        if (!pools_.claim(space, port, now) &&
+            !pools_.claim_back(space, port, owner_of(inside), now))
+            return false;
         if (knows_subscribers(*way.rule)) {
             const auto [original, reply] = flow_of(inside, external);
             refused = refusal_of(carriers_->at(way.rule->carrier)
@@ -196,6 +200,16 @@ ct::Injected Setup::hold(ct::WorkerId w, const Endpoint& inside, const Endpoint&
                                   static_cast<std::uint16_t>(way.rule - rules_.rules().data())};
     Endpoint held;
     return mappings_->enter(w, inside, making, fits, choose, held) ? ct::Injected::Done : refused;
+}
+
+std::uint32_t Setup::owner_of(const Endpoint& inside) const noexcept {
+    ct::Tuple t;
+    t.src = inside.addr;
+    t.sport = inside.port;
+    t.zone = inside.zone;
+    t.proto = inside.proto;
+    t.family = inside.family;
+    return static_cast<std::uint32_t>(source_tag(t) >> 32U) | 1U;
 }
 
 /// The rule that maps to `external` for who has the address `original`: `met`, if that does.
@@ -231,7 +245,8 @@ ct::PortId Setup::port_of(const Rule& rule, const Endpoint& external) const noex
     for (std::size_t id = 0; id < ports.size(); ++id)
         if (ports[id].ipv4 == external.addr || ports[id].ipv6 == external.addr)
             return static_cast<ct::PortId>(id);
-    return ct::kNoPort;
+    if (routes_.port_towards == nullptr) return ct::kNoPort;
+    return routes_.port_towards(routes_.self, external.family, external.addr);
 }
 
 }  // namespace nat

@@ -201,13 +201,15 @@ void Setup::let_go(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
 
 void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& original,
                       const ct::Tuple& reply, ct::Nanos now) noexcept {
-    const auto free_port = [&](const Endpoint& e, Ports::After after) noexcept {
-        pools_.give_back(pools_.last_space_of(e.family, e.addr, e.proto), e.port.host(), after,
-                         now);
+    const auto free_port = [&](const Endpoint& e, Ports::After after,
+                               std::uint32_t owner) noexcept {
+        pools_.give_back(pools_.last_space_of(e.family, e.addr, e.proto), e.port.host(), after, now,
+                         owner);
     };
     const auto ended = [&](const Mappings::Mapping& m) noexcept {
         const bool rests = rules_.rules()[m.rule].behaviour.quarantine_s != 0;
-        free_port(m.external, rests ? Ports::After::Rest : Ports::After::AtOnce);
+        free_port(m.external, rests ? Ports::After::Rest : Ports::After::AtOnce,
+                  rests ? owner_of(m.inside) : 0);
         mapping_ended(m, now);
     };
     if ((held & lease::kPort) != 0 && crowds_ != nullptr) {
@@ -226,7 +228,7 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
     if ((held & lease::kSource) != 0) mappings_->leave(w, source_of(original), out, ended);
     if ((held & lease::kDestination) != 0) mappings_->leave(w, source_of(reply), in, ended);
     if ((held & lease::kShare) != 0)
-        mappings_->unshare(w, out, [&]() noexcept { free_port(out, Ports::After::AtOnce); });
+        mappings_->unshare(w, out, [&]() noexcept { free_port(out, Ports::After::AtOnce, 0); });
     if ((held & lease::kSubscriber) != 0) carriers_->release(original, reply, now);
 }
 

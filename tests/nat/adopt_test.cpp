@@ -163,7 +163,8 @@ TEST(Adopted, ASourceHasOneMappingOnly) {
     expect_sound(box);
 }
 
-TEST(Adopted, APortThatRestsIsRefused) {
+// RFC 6888 REQ-8: packets for who had it must not reach another.
+TEST(Adopted, APortThatRestsIsRefusedToAnother) {
     Rule rule = independent();
     rule.behaviour.quarantine_s = 120;
     NatBox box{{rule}};
@@ -171,7 +172,36 @@ TEST(Adopted, APortThatRestsIsRefused) {
     box.table().flush(box.now);
 
     EXPECT_EQ(inject(box, mapped("10.0.0.8", 4000, 5003)), Injected::PortTaken);
+    EXPECT_EQ(inject(box, mapped("10.0.0.7", 4001, 5003)), Injected::PortTaken);
     EXPECT_EQ(inject(box, mapped("10.0.0.8", 4000, 5004)), Injected::Done);
+}
+
+// `-R` after `-F`: the mapping is put back as it was, as if it had never ended.
+TEST(Adopted, APortThatRestsIsHadByWhoHadItBefore) {
+    Rule rule = independent();
+    rule.behaviour.quarantine_s = 120;
+    NatBox box{{rule}};
+    ASSERT_EQ(inject(box, mapped("10.0.0.7", 4000, 5003)), Injected::Done);
+    for (int round = 0; round < 3; ++round) {
+        box.table().flush(box.now);
+        box.now += 50 * kNanosPerSecond;
+
+        ASSERT_EQ(inject(box, mapped("10.0.0.7", 4000, 5003)), Injected::Done) << round;
+        EXPECT_EQ(inject(box, mapped("10.0.0.7", 4000, 5003, kExternal, kOther)), Injected::Done);
+
+        EXPECT_EQ(box.send(udp("10.0.0.7", 4000, "198.51.100.9"), kLan).source(), external(5003));
+        expect_sound(box);
+    }
+    // What was had back does not come free when its first rest would have ended.
+    box.now += 1000 * kNanosPerSecond;
+    ASSERT_EQ(inject(box, mapped("10.0.0.7", 4000, 5003, kExternal, "198.51.100.10")),
+              Injected::Done);
+    EXPECT_EQ(inject(box, mapped("10.0.0.8", 4000, 5003)), Injected::PortTaken);
+    box.table().flush(box.now);
+    EXPECT_EQ(inject(box, mapped("10.0.0.8", 4000, 5003)), Injected::PortTaken) << "it rests again";
+    box.now += 181 * kNanosPerSecond;
+    EXPECT_EQ(inject(box, mapped("10.0.0.8", 4000, 5003)), Injected::Done);
+    expect_sound(box);
 }
 
 TEST(Adopted, AConnectionFromOutsideHoldsTheMappingThatItCameInBy) {
@@ -219,6 +249,33 @@ TEST(Adopted, AHairpinHoldsBothMappings) {
     expect_sound(box);
     EXPECT_EQ(box.send(udp("10.0.0.7", 4000), kLan).source(), external(5003));
     EXPECT_EQ(box.send(udp("10.0.0.8", 9000), kLan).source(), external(5004));
+    box.table().flush(box.now);
+    EXPECT_EQ(records(box), 0U);
+}
+
+// A hairpin's own ports are both inside: where no rule tells, the route to the address does.
+TEST(Adopted, AHairpinThatComesFirstLeavesByTheRouteToItsExternalAddress) {
+    Rule anywhere = independent();
+    anywhere.match.out_port = ct::kNoPort;
+    NatBox box{{anywhere}};
+    box.setup().ask({.port_towards = [](const void*, ct::Family, const ct::Addr& to) noexcept {
+                         return to == addr(kExternal) ? kWan : kLan;
+                     },
+                     .self = nullptr});
+    ct::Injection i = called("10.0.0.8", 5003, "10.0.0.7", 4000);
+    i.reply.dst = addr(kExternal);
+    i.reply.dport = ct::Be16::from_host(5004);
+    i.in_port = i.out_port = kLan;
+
+    ASSERT_EQ(inject(box, i), Injected::Done);
+
+    EXPECT_EQ(box.setup().mappings()->count(), 2U);
+    EXPECT_EQ(box.send(udp("10.0.0.7", 4000), kLan).source(), external(5003));
+    EXPECT_EQ(box.send(udp("10.0.0.8", 9000), kLan).source(), external(5004));
+    const auto in =
+        box.send(PacketBuilder{}.ipv4(kOther, kExternal).udp(99, 5003).payload("y"), kWan);
+    EXPECT_EQ(in.destination(), (std::pair{addr("10.0.0.7"), std::uint16_t{4000}}));
+    expect_sound(box);
     box.table().flush(box.now);
     EXPECT_EQ(records(box), 0U);
 }

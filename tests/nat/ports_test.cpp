@@ -183,6 +183,30 @@ TEST(Ports, RestForTheirQuarantine) {
     }
 }
 
+// RFC 6888 REQ-8 is about others: a mapping that is put back may have its port.
+TEST(Ports, ThatRestAreHadBackByTheirOwner) {
+    OneAddress a{120};
+    const auto rest = [&](std::uint32_t owner) {
+        a.ports.give_back(a.space, 4000, Ports::After::Rest, a.now, owner);
+    };
+    ASSERT_TRUE(a.ports.claim(a.space, 4000, a.now));
+    EXPECT_FALSE(a.ports.claim_back(a.space, 4000, 7, a.now)) << "it does not rest";
+    rest(7);
+
+    EXPECT_FALSE(a.ports.claim_back(a.space, 4000, 8, a.now));
+    EXPECT_TRUE(a.ports.claim_back(a.space, 4000, 7, a.now));
+    EXPECT_FALSE(a.ports.claim_back(a.space, 4000, 7, a.now)) << "once";
+    EXPECT_EQ(a.ports.usage(a.space).resting, 0U);
+    EXPECT_EQ(a.ports.usage(a.space).taken, 1U);
+
+    a.now += 10'000 * kNanosPerSecond;
+    EXPECT_FALSE(a.ports.claim(a.space, 4000, a.now)) << "its rest is forgotten";
+    rest(9);
+    a.now += 200 * kNanosPerSecond;
+    EXPECT_FALSE(a.ports.claim_back(a.space, 4000, 9, a.now)) << "it is free";
+    EXPECT_TRUE(a.ports.claim(a.space, 4000, a.now));
+}
+
 TEST(Ports, ThatRestedWhileNobodyCameAreFree) {
     OneAddress a{120};
     for (unsigned n = 0; n < 100; ++n) a.free(a.any().value(), Ports::After::Rest);
