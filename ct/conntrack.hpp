@@ -152,8 +152,8 @@ struct Release {
     void (*call)(void* self, WorkerId w, std::uint8_t lease, const Tuple& original,
                  const Tuple& reply, Nanos now) noexcept = nullptr;
     /// Asked before an entry that control makes is linked: takes what its mapping needs and notes
-    /// that in p.lease; sets p.masquerade_port. `p` stands for the entry, has no bytes, and knows its
-    /// ports as the Injection does. Done, or why the entry cannot have its mapping.
+    /// that in p.lease; sets p.masquerade_port. `p` stands for the entry, has no bytes, and knows
+    /// its ports as the Injection does. Done, or why the entry cannot have its mapping.
     Injected (*lend)(void* self, WorkerId w, Packet& p, Nanos now) noexcept = nullptr;
     void* self = nullptr;
     /// Bits of leases that are to be told of now; may change at any time.
@@ -317,7 +317,7 @@ public:
     /// Ends every entry; returns how many.
     std::uint32_t flush(Nanos now);
     /// Ends every entry that is masqueraded by port `out_port`, as its address went away: of those
-    /// that live on, the ones that `which(original, reply)` picks, if it is given. Returns how many.
+    /// that live on, the ones that `which(original, reply)` picks, if it is there. How many.
     std::uint32_t flush_port(
         PortId out_port, Nanos now,
         const std::function<bool(const Tuple& original, const Tuple& reply)>& which = {});

@@ -259,8 +259,7 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
             .settings_changed = [&dataplane] { dataplane.settings_changed(); },
             .set_port = [&dataplane](std::string_view name,
                                      bool up) { return set_port(dataplane, name, up); },
-            .addresses = [&dataplane](
-                             std::string_view port) { return addresses(dataplane, port); },
+            .addresses = [&dataplane](std::string_view port) { return addresses(dataplane, port); },
             .change_address =
                 [&dataplane](std::string_view port, const nat::Prefix& address, bool add) {
                     return change_address(dataplane, port, address, add);

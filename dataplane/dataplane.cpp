@@ -64,10 +64,10 @@ Dataplane::Dataplane(const Config& config, const Placement& placement,
                counters_, options.neighbours},
       pipeline_{conntrack_, rules_,   nat_,      prefixes_,         families_,
                 fragments_, forward_, counters_, mss_limits(config)} {
-    nat_.ask({.port_towards = [](const void* self, ct::Family family,
-                                 const ct::Addr& addr) noexcept {
-                  return static_cast<const Forward*>(self)->port_towards(family, addr);
-              },
+    nat_.ask({.port_towards =
+                  [](const void* self, ct::Family family, const ct::Addr& addr) noexcept {
+                      return static_cast<const Forward*>(self)->port_towards(family, addr);
+                  },
               .self = &forward_});
     make_workers();
 }

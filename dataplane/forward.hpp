@@ -126,9 +126,7 @@ public:
     [[nodiscard]] ct::PortId port_towards(ct::Family family, const ct::Addr& addr) const noexcept {
         return routes().hop(routes().lookup(family, addr)).port;
     }
-    [[nodiscard]] const AddressBook& addresses() const noexcept {
-        return network_.get().addresses;
-    }
+    [[nodiscard]] const AddressBook& addresses() const noexcept { return network_.get().addresses; }
     /// Frees whatever waits for a neighbour or lies in an outbox, as Drop::Stopped. The workers
     /// have stopped.
     void drain() noexcept;

@@ -112,7 +112,8 @@ void Forward::take_arp(Lane& lane, Packet& p, ct::Nanos now) noexcept {
     const ct::Addr target = ipv4_of(arp.target_ip);
     const bool asks = arp.operation.host() == ct::ArpHeader::kRequest;
     const bool for_us = addresses().is_own(p.in_port, Family::Ipv4, target);
-    if (sender.address != ct::Addr{} && !addresses().is_own(p.in_port, Family::Ipv4, sender.address)) {
+    if (sender.address != ct::Addr{} &&
+        !addresses().is_own(p.in_port, Family::Ipv4, sender.address)) {
         const NeighbourNews news = !for_us ? NeighbourNews::Gossip
                                    : asks  ? NeighbourNews::Mention
                                            : NeighbourNews::Answer;

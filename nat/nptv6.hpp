@@ -84,8 +84,8 @@ public:
     /// `own`: addresses of Sluice itself, which are never an inside host's.
     PrefixTranslator(std::span<const PrefixPair> pairs, std::vector<ct::Addr> own);
 
-    /// From now on these are Sluice's own addresses. Returns what is to be destroyed once each worker
-    /// has begun a turn since. One thread at a time, while workers run.
+    /// From now on these are Sluice's own addresses. Returns what is to be destroyed once each
+    /// worker has begun a turn since. One thread at a time, while workers run.
     [[nodiscard]] std::unique_ptr<const std::vector<ct::Addr>> set_own(std::vector<ct::Addr> own) {
         return own_.replace(std::make_unique<const std::vector<ct::Addr>>(std::move(own)));
     }

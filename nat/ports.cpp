@@ -67,9 +67,8 @@ std::unique_ptr<const Ports::Layout> Ports::change(const std::vector<AddressRang
         });
     };
     std::vector<Range> known = layout_.get().ranges;
-    const auto gone = std::stable_partition(known.begin(), known.end(), [&](const Range& r) {
-        return r.addresses > 1 || wanted(r);
-    });
+    const auto gone = std::stable_partition(
+        known.begin(), known.end(), [&](const Range& r) { return r.addresses > 1 || wanted(r); });
     auto next = std::make_unique<Layout>();
     next->ranges.assign(known.begin(), gone);
     known.erase(known.begin(), gone);

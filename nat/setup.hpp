@@ -430,11 +430,11 @@ private:
     const RuleSet& rules_;
     ct::Conntrack& table_;
     ct::Published<std::vector<PortAddresses>> ports_;  ///< control replaces it, workers read it
-    Carriers* carriers_;       ///< null: no rule knows subscribers
-    ct::HashKey key_;          ///< secret
+    Carriers* carriers_;                               ///< null: no rule knows subscribers
+    ct::HashKey key_;                                  ///< secret
     ct::HashKey address_key_;  ///< fixed: a source keeps its address when Sluice is started again
     const Steering* steering_ = nullptr;  ///< null: nothing is known
-    Routes routes_;
+    Routes routes_;                       ///< before any packet comes
     Ports pools_;  ///< of the addresses that endpoint-independent mappings may have
     std::vector<Prefix> prefixes_;        ///< behind which IPv6 hosts know pools_' IPv4 addresses
     std::unique_ptr<Crowds> crowds_;      ///< if there are source rules

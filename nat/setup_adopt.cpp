@@ -65,7 +65,8 @@ ct::Injected Setup::adopt_destination(ct::WorkerId w, ct::Packet& p, ct::Nanos n
     const bool over = crosses(p);
     const bool changed =
         over ? o.family == ct::Family::Ipv4 : p.reply.src != o.dst || p.reply.sport != o.dport;
-    if (!pools_.any() || !has_ports(o.proto) || !changed) return ct::Injected::Done;
+    const bool echo = over && o.proto == ct::ipproto::kIcmp;
+    if (!pools_.any() || (!has_ports(o.proto) && !echo) || !changed) return ct::Injected::Done;
     const Endpoint external = meant_by(o);
     if (pools_.space_of(external.family, external.addr, external.proto) == Ports::kNoSpace)
         return ct::Injected::Done;

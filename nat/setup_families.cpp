@@ -70,8 +70,8 @@ ct::Drop Setup::cross(ct::WorkerId w, ct::Packet& p, const Rule& rule, ct::Nanos
 }
 
 /// The way to a neighbour by his external address `four` (RFC 6146 3.8). Whatever his mapping's
-/// filtering, he is let in, as in every hairpin (setup.hpp). An identifier is no address: what an
-/// echo request has in it is its own sender's.
+/// filtering, he is let in, as in every hairpin (setup.hpp). An echo request has one identifier for
+/// both: what it is called outside is its sender's alone, so it can lead to nobody else.
 ct::Drop Setup::meet(ct::WorkerId w, ct::Packet& p, const ct::Addr& four, ct::Nanos now) noexcept {
     const ct::Tuple& o = p.original;
     if (!has_ports(o.proto)) return ct::Drop::NatUntranslatable;
@@ -95,6 +95,10 @@ void Setup::lead_to(const Mappings::Mapping& m, ct::Packet& p) const noexcept {
     reply.sport = m.inside.port;
     reply.zone = m.inside.zone;
     if (reply.family == p.original.family) return;
+    if (ct::is_icmp(reply.proto)) {
+        reply.proto = ct::ipproto::kIcmpv6;
+        reply.dport = ct::icmp_type_code(ct::icmpv6::kEchoReply, 0);
+    }
     reply.dst = reply.family == ct::Family::Ipv6
                     ? embed(rules_.rules()[m.rule].match.dst, p.original.src)
                     : ct::Addr{};  // of IPv4, source() knows

@@ -83,11 +83,15 @@ bool Setup::lets_in(const Mappings::Mapping& m, const ct::Addr& remote) const no
 
 ct::Drop Setup::enter_from_outside(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     const ct::Tuple& o = p.original;
-    if (!has_ports(o.proto)) return ct::Drop::None;
+    // An echo request finds the host that has its identifier, where that is behind NAT64 (RFC 6146
+    // 3.5.3). Otherwise it is for the address itself.
+    const bool echo = o.proto == ct::ipproto::kIcmp && ct::icmp_type(o.dport) == ct::icmp::kEcho;
+    if (!has_ports(o.proto) && !echo) return ct::Drop::None;
+    const std::uint16_t port = (echo ? o.sport : o.dport).host();
     const Ports::Space space = pools_.space_of(o.family, o.dst, o.proto);
-    if (space == Ports::kNoSpace || !pools_.is_taken(space, o.dport.host())) return ct::Drop::None;
+    if (space == Ports::kNoSpace || !pools_.is_taken(space, port)) return ct::Drop::None;
     const std::optional<Mappings::Mapping> m = mappings_->find(external_endpoint(o));
-    if (!m) return ct::Drop::None;
+    if (!m || (echo && m->inside.family == o.family)) return ct::Drop::None;
 
     // To a host behind NAT64 all of IPv4 is outside. Otherwise: who comes in where the mapping's
     // own packets go out is outside, unless he has a mapping.

@@ -287,8 +287,8 @@ void ArgumentParser::words() {
     if (command_ == 0 && word == "explain") return explain();
     const bool port = word == "port";
     const bool address = word == "address";
-    if (command_ != 0 || (!get && !set && !port && !address && word != "stats" &&
-                          word != "drops" && word != "ping"))
+    if (command_ != 0 ||
+        (!get && !set && !port && !address && word != "stats" && word != "drops" && word != "ping"))
         throw BadParameter{"unknown command `" + std::string{word} + "'"};
     command_ = 'w';
     r.command = get || set        ? Command::Sysctl

@@ -15,8 +15,8 @@ namespace dp {
 /// What became of a port. `json` is the data of request `port`.
 [[nodiscard]] std::string show_port(std::string_view json);
 
-/// A line for each address. `json` is the data of request `address`. Throws std::runtime_error if it
-/// is something else.
+/// A line for each address. `json` is the data of request `address`. Throws std::runtime_error if
+/// it is something else.
 [[nodiscard]] std::string show_addresses(std::string_view json);
 
 /// Settings as sysctl(8) prints them: `name = value`. `json` is the data of request `sysctl`.

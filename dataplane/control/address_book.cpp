@@ -90,9 +90,8 @@ AddressBook AddressBook::with(const Config& config, ct::PortId port,
     if (const std::string why = unusable(address); !why.empty())
         throw BadParameter{fmt::format("{} {}", to_string(address), why)};
     if (ports_[port].size() >= kMaxAddresses)
-        throw BadParameter{
-            fmt::format("port '{}' has {} addresses, the most there can be", to.name,
-                        ports_[port].size())};
+        throw BadParameter{fmt::format("port '{}' has {} addresses, the most there can be", to.name,
+                                       ports_[port].size())};
     if (address.family == ct::Family::Ipv6 && to.mtu < kIpv6LeastMtu)
         throw BadParameter{fmt::format("port '{}' has an MTU of {}, and IPv6 needs {}", to.name,
                                        to.mtu, kIpv6LeastMtu)};
@@ -120,9 +119,8 @@ AddressBook AddressBook::without(const Config& config, ct::PortId port,
     std::string has;
     for (const InterfaceAddress& a : ports_[port])
         has += (has.empty() ? "" : ", ") + to_string(a.prefix);
-    throw BadParameter{fmt::format("port '{}' does not have {}; it has {}",
-                                   config.ports[port].name, to_string(address),
-                                   has.empty() ? "no address" : has)};
+    throw BadParameter{fmt::format("port '{}' does not have {}; it has {}", config.ports[port].name,
+                                   to_string(address), has.empty() ? "no address" : has)};
 }
 
 }  // namespace dp

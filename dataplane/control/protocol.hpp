@@ -120,12 +120,12 @@ struct Request {
     /// Bytes of events that the daemon keeps for a slow client, at most kMaxEventBuffer; 0: as it
     /// likes.
     std::uint32_t buffer = 0;
-    bool zero = false;                   ///< list: set the counters that are shown to 0
-    ct::Injection entry;                 ///< of create
-    bool keep_existing = false;          ///< create: an entry that is there already is no error
-    ct::Change change;                   ///< of update
-    std::string name;     ///< of sysctl, empty: all; of port, address and explain: a port
-    std::string address;  ///< of address: with its prefix length
+    bool zero = false;           ///< list: set the counters that are shown to 0
+    ct::Injection entry;         ///< of create
+    bool keep_existing = false;  ///< create: an entry that is there already is no error
+    ct::Change change;           ///< of update
+    std::string name;            ///< of sysctl, empty: all; of port, address and explain: a port
+    std::string address;         ///< of address: with its prefix length
     std::optional<std::uint64_t> value;  ///< of sysctl, port and address: to be set
 };
 

@@ -90,9 +90,8 @@ TEST(AddressBook, TakesAwayOnlyWhatIsThere) {
             (void)book.without(two_ports(), kWan, prefix(wrong));
             ADD_FAILURE() << wrong;
         } catch (const BadParameter& e) {
-            EXPECT_EQ(std::string{e.what()},
-                      std::string{"port 'wan' does not have "} + wrong +
-                          "; it has 203.0.113.1/24, 2001:db8:2::1/64");
+            EXPECT_EQ(std::string{e.what()}, std::string{"port 'wan' does not have "} + wrong +
+                                                 "; it has 203.0.113.1/24, 2001:db8:2::1/64");
         }
     }
 }

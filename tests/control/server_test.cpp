@@ -182,9 +182,8 @@ TEST(Server, TakesAPortOutOfServiceAndPutsItBack) {
 }
 
 TEST(Server, TellsAndChangesTheAddressesOfAPort) {
-    constexpr const char* kTwo =
-        R"([{"address":"192.0.2.1/24","port":"wan","primary":true},)"
-        R"({"address":"192.0.2.2/24","port":"wan","primary":false}])";
+    constexpr const char* kTwo = R"([{"address":"192.0.2.1/24","port":"wan","primary":true},)"
+                                 R"({"address":"192.0.2.2/24","port":"wan","primary":false}])";
     const auto answer = [&](int ended) {
         return fmt::format(R"({{"addresses":{},"ended":{}}})", kTwo, ended);
     };

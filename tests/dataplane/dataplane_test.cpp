@@ -200,9 +200,8 @@ TEST_F(DataplaneOverRings, AddressesOfAPortComeAndGo) {
 
     EXPECT_EQ(dataplane_.remove_address(kWan, test::prefix("198.51.100.77/24")), 2U);
     from_lan(4002);
-    EXPECT_TRUE(eventually([&] {
-        return dataplane_.totals().drops[ct::index_of(Drop::NatNoAddress)] == 1;
-    }));
+    EXPECT_TRUE(eventually(
+        [&] { return dataplane_.totals().drops[ct::index_of(Drop::NatNoAddress)] == 1; }));
 
     dataplane_.add_address(kWan, test::prefix("198.51.100.1/24"));
     from_lan(4003);

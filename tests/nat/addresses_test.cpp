@@ -226,8 +226,7 @@ TEST(AddressesThreads, ChangeUnderTraffic) {
                     p.out_port = kWan;
                     p.drop = setup.source(w, p, at);
                     const bool linked =
-                        p.alive() &&
-                        table.confirm(w, p, at) == ct::Conntrack::Confirmation::Linked;
+                        p.alive() && table.confirm(w, p, at) == ct::Conntrack::Confirmation::Linked;
                     if (!linked) table.abandon(w, p, at);
                     ++(linked ? opened : refused);
                 }
@@ -244,11 +243,9 @@ TEST(AddressesThreads, ChangeUnderTraffic) {
             for (const Turns& t : turns) t.await(stop);
         }
         if (old.empty()) continue;
-        (void)table.flush_port(kWan, now,
-                               [&](const ct::Tuple& original, const ct::Tuple& reply) {
-                                   return setup.rests_on(original, reply, ct::Family::Ipv4,
-                                                         addr(old));
-                               });
+        (void)table.flush_port(kWan, now, [&](const ct::Tuple& original, const ct::Tuple& reply) {
+            return setup.rests_on(original, reply, ct::Family::Ipv4, addr(old));
+        });
         for (std::uint32_t i = 0; i < table.indices(); ++i) {
             ct::Snapshot s;
             if (!table.snapshot(i, now, s)) continue;

@@ -258,9 +258,10 @@ TEST(Adopted, AHairpinThatComesFirstLeavesByTheRouteToItsExternalAddress) {
     Rule anywhere = independent();
     anywhere.match.out_port = ct::kNoPort;
     NatBox box{{anywhere}};
-    box.setup().ask({.port_towards = [](const void*, ct::Family, const ct::Addr& to) noexcept {
-                         return to == addr(kExternal) ? kWan : kLan;
-                     },
+    box.setup().ask({.port_towards =
+                         [](const void*, ct::Family, const ct::Addr& to) noexcept {
+                             return to == addr(kExternal) ? kWan : kLan;
+                         },
                      .self = nullptr});
     ct::Injection i = called("10.0.0.8", 5003, "10.0.0.7", 4000);
     i.reply.dst = addr(kExternal);

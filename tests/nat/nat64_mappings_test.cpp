@@ -274,6 +274,43 @@ TEST(Nat64FromOutside, IsLetInAsTheFilteringSays) {
     }
 }
 
+// RFC 6146 3.5.3: an identifier is to echo what a port is to UDP.
+TEST(Nat64FromOutside, EchoFindsTheHostThatHasItsIdentifier) {
+    for (const Filtering f : kFilterings) {
+        nat::Rule rule = nat64(f);
+        rule.target.random = true;
+        NatBox box{{rule}};
+        const std::uint16_t id =
+            box.send(six(kOne, kServer6).icmp(128, 0, 700, 1), kLan).source().second;
+        const auto ping = [&](std::string_view from, std::uint16_t with) {
+            return box.send(four(from, kPool).dont_fragment().icmp(8, 0, with, 9).payload("ping"),
+                            kWan);
+        };
+        const bool same_address = f != Filtering::AddressAndPortDependent;
+        const bool others = f == Filtering::EndpointIndependent;
+
+        const auto in = ping(kServer, id);
+        EXPECT_EQ(in.drop(), same_address ? Drop::None : Drop::NatFiltered);
+        if (same_address) {
+            EXPECT_EQ(in.frame,
+                      six(kServer6, kOne, 63).icmp(128, 0, 700, 9).payload("ping").build());
+            EXPECT_EQ(in.packet.out_port, kLan);
+            const auto answer =
+                box.send(six(kOne, kServer6).icmp(129, 0, 700, 9).payload("ping"), kLan);
+            EXPECT_EQ(answer.packet.dir, ct::Dir::Reply);
+            EXPECT_EQ(answer.wire.src, addr(kPool));
+            EXPECT_EQ(answer.wire.sport.host(), id);
+            EXPECT_EQ(answer.packet.state, ct::CtState::Established);
+        }
+        EXPECT_EQ(ping(kOther, id).drop(), others ? Drop::None : Drop::NatFiltered);
+        const auto nobodys = ping(kOther, static_cast<std::uint16_t>(id + 1));
+        EXPECT_EQ(nobodys.drop(), Drop::None);
+        EXPECT_EQ(nobodys.wire.dst, addr(kPool)) << "it is for the address itself";
+        EXPECT_EQ(box.setup().mappings()->count(), 1U);
+        expect_all_given_back(box);
+    }
+}
+
 TEST(Nat64FromOutside, WithoutABindingIsNotTranslated) {
     NatBox box{{nat64()}};
     (void)box.send(six(kOne, kServer6).udp(4000, 53), kLan);
