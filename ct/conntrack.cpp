@@ -58,20 +58,21 @@ bool Conntrack::Impl::same_addrs6(std::uint32_t i, const Tuple& t, Dir dir) cons
     return true;
 }
 
-[[gnu::always_inline]] inline std::optional<Dir> Conntrack::Impl::match(std::uint32_t i,
-                                                                        const Tuple& t,
-                                                                        TupleKey k) const noexcept {
+[[gnu::always_inline]] inline bool Conntrack::Impl::match(std::uint32_t i, const Tuple& t,
+                                                          TupleKey k, Dir& dir) const noexcept {
     const HotLine& h = pool.hot(i);
-    const bool six = t.family == Family::Ipv6;
-    if (h.original_addrs.load(std::memory_order_acquire) == k.addrs &&
-        h.original_rest.load(std::memory_order_acquire) == k.rest &&
-        (!six || same_addrs6(i, t, Dir::Original)))
-        return Dir::Original;
-    if (h.reply_addrs.load(std::memory_order_acquire) == k.addrs &&
-        h.reply_rest.load(std::memory_order_acquire) == k.rest &&
-        (!six || same_addrs6(i, t, Dir::Reply)))
-        return Dir::Reply;
-    return {};
+    // Which direction it is nobody can predict, so it must not be a branch.
+    const std::uint64_t original = (h.original_addrs.load(std::memory_order_acquire) ^ k.addrs) |
+                                   (h.original_rest.load(std::memory_order_acquire) ^ k.rest);
+    const std::uint64_t reply = (h.reply_addrs.load(std::memory_order_acquire) ^ k.addrs) |
+                                (h.reply_rest.load(std::memory_order_acquire) ^ k.rest);
+    if (std::min(original, reply) != 0) return false;
+    dir = static_cast<Dir>(original != 0);
+    if (t.family != Family::Ipv6) [[likely]]
+        return true;
+    if (same_addrs6(i, t, dir)) return true;
+    dir = Dir::Reply;
+    return reply == 0 && same_addrs6(i, t, dir);
 }
 
 [[gnu::always_inline]] inline bool Conntrack::Impl::examine(std::uint32_t i, const Tuple& t,
@@ -80,9 +81,7 @@ bool Conntrack::Impl::same_addrs6(std::uint32_t i, const Tuple& t, Dir dir) cons
     const HotLine& h = pool.hot(i);
     const Meta m{h.meta.load(std::memory_order_acquire)};
     if (m.life() != life::kLinked || m.expired(now)) return false;
-    const std::optional<Dir> dir = match(i, t, k);
-    if (!dir) return false;
-    out.dir = *dir;
+    if (!match(i, t, k, out.dir)) return false;
     out.fixed_bits = h.fixed.load(std::memory_order_acquire);
     out.mark = h.mark.load(std::memory_order_acquire);
     // What was read in between is of this life only if it still goes on.
@@ -173,8 +172,12 @@ void Conntrack::Impl::lookup_burst(WorkerId w, std::span<Packet> packets, Nanos 
     constexpr std::uint32_t kAhead = 8;
     Worker& me = *workers[w];
     const Ticks ticks = to_ticks(now);
-    std::array<Packet*, kMaxBurst> wanted;
-    std::array<std::uint32_t, kMaxBurst> candidates;
+    struct Sought {
+        Packet* packet;
+        const Bucket* bucket;
+        std::uint32_t candidate;  ///< entry
+    };
+    std::array<Sought, kMaxBurst> wanted;
     std::uint32_t n = 0;
 
     for (Packet& p : packets) {
@@ -184,31 +187,34 @@ void Conntrack::Impl::lookup_burst(WorkerId w, std::span<Packet> packets, Nanos 
             if (p.state == CtState::Invalid) judge_faulty(me, p, ticks);
             continue;
         }
-        wanted[n++] = &p;
+        wanted[n++].packet = &p;
     }
     for (std::uint32_t k = 0; k < n + 2 * kAhead; ++k) {
         // Each is asked for twice: a core drops a hint now and then (5 of 66 ns, bench/table_hits).
         if (const std::uint32_t again = k - kAhead / 2; again < n)
-            prefetch_write(&index.bucket(index.bucket_of(wanted[again]->hash)));
+            prefetch_write(wanted[again].bucket);
         if (const std::uint32_t again = k - kAhead - kAhead / 2; again < n)
-            prefetch(&pool.hot(candidates[again]));
-        if (k < n) seek_bucket(*wanted[k]);
+            prefetch(&pool.hot(wanted[again].candidate));
+        if (k < n) wanted[k].bucket = seek_bucket(*wanted[k].packet);
         if (const std::uint32_t second = k - kAhead; second < n)
-            candidates[second] = seek_entry(*wanted[second]);
-        if (const std::uint32_t third = k - 2 * kAhead; third < n && !wanted[third]->absent)
-            seek_connection(me, *wanted[third], candidates[third], ticks);
+            wanted[second].candidate = seek_entry(*wanted[second].bucket, *wanted[second].packet);
+        if (const std::uint32_t third = k - 2 * kAhead; third < n && !wanted[third].packet->absent)
+            seek_connection(me, *wanted[third].packet, wanted[third].candidate, ticks);
     }
 }
 
 /// Hashes the tuple and starts to load its bucket.
-[[gnu::always_inline]] inline void Conntrack::Impl::seek_bucket(Packet& p) noexcept {
+[[gnu::always_inline]] inline const Bucket* Conntrack::Impl::seek_bucket(Packet& p) noexcept {
     p.hash = p.icmp_error ? hash(key, sought_by_error(p)) : hash(key, p.tuple);
-    prefetch_write(&index.bucket(index.bucket_of(p.hash)));
+    const Bucket* b = &index.bucket(index.bucket_of(p.hash));
+    prefetch_write(b);
+    return b;
 }
 
-/// The first entry that may hold p's tuple, and starts to load it; any, if the bucket tells none.
-[[gnu::always_inline]] inline std::uint32_t Conntrack::Impl::seek_entry(Packet& p) noexcept {
-    const Bucket& b = index.bucket(index.bucket_of(p.hash));
+/// The first entry of bucket `b` that may hold p's tuple, and starts to load it; any, if the bucket
+/// tells none.
+[[gnu::always_inline]] inline std::uint32_t Conntrack::Impl::seek_entry(const Bucket& b,
+                                                                        Packet& p) const noexcept {
     p.absent_seq = b.seq.load(std::memory_order_acquire);
     const unsigned hits = b.match(index.tag_of(p.hash));
     p.absent = hits == 0 && (p.absent_seq & 1) == 0 && b.next() == 0;
@@ -602,7 +608,8 @@ bool Conntrack::Impl::find_holder(std::uint32_t bucket, std::uint16_t tag, const
     return index.scan(index.bucket(bucket), tag, [&](Ref r) {
         if (r.index() == self) return false;
         const Meta m{pool.hot(r.index()).meta.load(std::memory_order_acquire)};
-        if (m.life() != life::kLinked || !r.may_be(m.generation()) || !match(r.index(), t, k))
+        Dir dir;
+        if (m.life() != life::kLinked || !r.may_be(m.generation()) || !match(r.index(), t, k, dir))
             return false;
         found = {{r.index(), m.generation()}, m.expired(now)};
         return true;

@@ -198,9 +198,9 @@ struct Conntrack::Impl {
 
     // ---- conntrack.cpp
     [[nodiscard]] bool same_addrs6(std::uint32_t index, const Tuple& t, Dir dir) const noexcept;
-    /// Which of entry `index`'s tuples `t` is, if it is one; `k` is its key.
-    [[nodiscard]] std::optional<Dir> match(std::uint32_t index, const Tuple& t,
-                                           TupleKey k) const noexcept;
+    /// Whether `t`, whose key is `k`, is one of entry `index`'s tuples, and which.
+    [[nodiscard]] bool match(std::uint32_t index, const Tuple& t, TupleKey k,
+                             Dir& dir) const noexcept;
     /// Whether entry `index` is linked, not expired and holds `t`, whose key is `k`.
     [[nodiscard]] bool examine(std::uint32_t index, const Tuple& t, TupleKey k, Ticks now,
                                Match& out) const noexcept;
@@ -215,8 +215,8 @@ struct Conntrack::Impl {
     /// Makes `m` the packet's connection. False if it has ended since.
     bool adopt(Worker& w, Packet& p, const Match& m) const noexcept;
     void lookup_burst(WorkerId w, std::span<Packet> packets, Nanos now) noexcept;
-    void seek_bucket(Packet& p) noexcept;
-    std::uint32_t seek_entry(Packet& p) noexcept;
+    const Bucket* seek_bucket(Packet& p) noexcept;
+    std::uint32_t seek_entry(const Bucket& b, Packet& p) const noexcept;
     void seek_connection(Worker& me, Packet& p, std::uint32_t candidate, Ticks ticks) noexcept;
     void judge_faulty(Worker& me, Packet& p, Ticks ticks) noexcept;
     bool lookup_one(Worker& w, Packet& p, Ticks now) noexcept;

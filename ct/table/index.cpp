@@ -25,6 +25,7 @@ std::size_t overflow_count(unsigned log2_buckets) {
 
 Index::Index(unsigned log2_buckets, Pages largest)
     : log2_{log2_buckets},
+      shift_{64 - log2_buckets},
       buckets_{(std::size_t{1} << log2_buckets) * sizeof(Bucket), Region::Touch::Now, largest},
       overflow_{overflow_count(log2_buckets) * sizeof(Bucket), Region::Touch::Lazily,
                 std::max(largest, Pages::Transparent)},

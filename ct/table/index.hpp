@@ -114,7 +114,7 @@ public:
 
     [[nodiscard]] unsigned log2_buckets() const noexcept { return log2_; }
     [[nodiscard]] std::uint32_t bucket_of(std::uint64_t hash) const noexcept {
-        return static_cast<std::uint32_t>(hash >> (64 - log2_));
+        return static_cast<std::uint32_t>(hash >> shift_);
     }
     [[nodiscard]] std::uint16_t tag_of(std::uint64_t hash) const noexcept {
         const auto tag = static_cast<std::uint16_t>(hash << log2_ >> 48);
@@ -252,6 +252,7 @@ private:
     void drop_empty_tail(std::uint32_t b) noexcept;
 
     unsigned log2_;
+    unsigned shift_;  ///< of a hash, to the number of its bucket
     Region buckets_;
     Region overflow_;
 
