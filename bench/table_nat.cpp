@@ -69,42 +69,76 @@ void flood(Program& program, const char* what, Graph graph, std::uint32_t max,
     f.check(program, id);
 }
 
-/// One external address, one server: 64,512 ports, of which the given share, in thousandths, is in
-/// use while flows come, the oldest going.
+constexpr std::uint32_t kPorts = 64'512;  ///< 1024 .. 65535
+
+/// Flows to one server, which one external address has to be enough for.
+class OneServer {
+public:
+    OneServer(std::uint32_t max, nat::Mapping mapping)
+        : table_{table_settings(max), 1, kHashSeed},
+          snat_{table_, 1, 1, {.mapping = mapping}},
+          tracker_{table_, 0, {}, &snat_} {}
+
+    void burst() {
+        std::array<ct::Packet, kBurst> burst;
+        // Every 4096th flow goes to the same server; the clients' ports say nothing of the choice.
+        for (ct::Packet& p : burst) tracker_.maker.open(p, take_number() * FlowNumbers::kServers);
+        tracker_.run(burst);
+        for (const ct::Packet& p : burst) refused_ += static_cast<std::uint64_t>(!p.alive());
+    }
+    void fill(std::uint32_t flows) {
+        while (next_ < flows) burst();
+        begin_ = next_;
+        came_ = refused_ = 0;
+    }
+    [[nodiscard]] Contestant contestant() {
+        return {.name = "sluice",
+                .step =
+                    [this] {
+                        constexpr std::uint32_t kStep = 1024;
+                        for (std::uint32_t k = 0; k < kStep; k += kBurst) burst();
+                        return std::uint64_t{kStep};
+                    },
+                .prepare = {}};
+    }
+    /// Of those since fill().
+    [[nodiscard]] std::uint64_t refused() const noexcept { return refused_; }
+    [[nodiscard]] std::uint64_t came() const noexcept { return came_; }
+    [[nodiscard]] std::string bad_mappings() const {
+        return bench::bad_mappings(table_, tracker_.now);
+    }
+    [[nodiscard]] std::uint32_t count() const noexcept { return table_.count(); }
+
+private:
+    /// There are 2^20 of them; those of fill() come once.
+    std::uint32_t take_number() noexcept {
+        constexpr std::uint32_t kNumbers = (std::uint64_t{1} << 32) / FlowNumbers::kServers;
+        ++came_;
+        const std::uint32_t taken = next_++;
+        if (next_ == kNumbers) next_ = begin_;
+        return taken;
+    }
+
+    ct::Conntrack table_;
+    Snat snat_;
+    Tracker tracker_;
+    std::uint32_t next_ = 0;
+    std::uint32_t begin_ = 0;
+    std::uint64_t came_ = 0;
+    std::uint64_t refused_ = 0;
+};
+
+/// The given share of the ports, in thousandths, is in use while flows come, the oldest going.
 void tight(Program& program, unsigned permille, nat::Mapping mapping) {
     const bool independent = mapping == nat::Mapping::EndpointIndependent;
     const std::string id =
         fmt::format("snat/{}/{}", independent ? "mappings" : "ports", permille / 10.0);
     if (!program.wants(id)) return;
-    constexpr std::uint32_t kPorts = 64'512;  // 1024 .. 65535
     const std::uint32_t max = kPorts * permille / 1000;
-    ct::Conntrack table{table_settings(max), 1, kHashSeed};
-    nat::Behaviour behaviour;
-    behaviour.mapping = mapping;
-    Snat snat{table, 1, 1, behaviour};
-    Tracker tracker{table, 0, {}, &snat};
-    std::uint32_t next = 0;
-    std::uint64_t refused = 0;
-    const auto burst_of_one_server = [&] {
-        std::array<ct::Packet, kBurst> burst;
-        // Every 4096th flow goes to the same server; the clients' ports say nothing of the choice.
-        for (ct::Packet& p : burst) tracker.maker.open(p, next++ * FlowNumbers::kServers);
-        tracker.run(burst);
-        for (const ct::Packet& p : burst) refused += static_cast<std::uint64_t>(!p.alive());
-    };
-    while (next < 2 * max) burst_of_one_server();
-    refused = 0;
-    constexpr std::uint32_t kStep = 1024;
-    const std::array contestants{Contestant{.name = "sluice",
-                                            .step =
-                                                [&] {
-                                                    for (std::uint32_t k = 0; k < kStep;
-                                                         k += kBurst)
-                                                        burst_of_one_server();
-                                                    return std::uint64_t{kStep};
-                                                },
-                                            .prepare = {}}};
-    auto p = params(max);
+    OneServer flows{max, mapping};
+    flows.fill(2 * max);
+    const std::array contestants{flows.contestant()};
+    auto p = params(max, 1);
     p["ports_in_use_percent"] = permille / 10.0;
     p["mapping"] = independent ? "endpoint-independent" : "endpoint-dependent";
     program.measure(
@@ -115,8 +149,28 @@ void tight(Program& program, unsigned permille, nat::Mapping mapping) {
              permille / 10.0, independent ? "endpoint-independent" : "endpoint-dependent"),
          .params = p},
         contestants);
-    program.gate_empty(bad_mappings(table, tracker.now), id);
-    program.gate(refused == 0, fmt::format("{}: {} refused although ports were free", id, refused));
+    program.gate_empty(flows.bad_mappings(), id);
+    program.gate(flows.refused() == 0,
+                 fmt::format("{}: {} refused although ports were free", id, flows.refused()));
+}
+
+/// No port is left, and the table has room: each flow is refused.
+void used_up(Program& program) {
+    const std::string id = "snat/used-up";
+    if (!program.wants(id)) return;
+    constexpr std::uint32_t kMax = 262'144;
+    OneServer flows{kMax, nat::Mapping::EndpointDependent};
+    flows.fill(100'000);
+    const std::array contestants{flows.contestant(), flood_filling({}, Frames::Yes)};
+    program.measure({.id = id,
+                     .group = "snat ports",
+                     .title = "SYN flood to one server by one address, no port left",
+                     .params = params(kMax, 1)},
+                    contestants, {.roof_id = {}, .overhead = 1, .net_of_overhead = {0}});
+    program.gate_empty(flows.bad_mappings(), id);
+    program.gate(flows.count() == kPorts && flows.refused() == flows.came(),
+                 fmt::format("{}: {} of {} refused, {} entries", id, flows.refused(), flows.came(),
+                             flows.count()));
 }
 
 void body(Program& program) {
@@ -130,6 +184,7 @@ void body(Program& program) {
     for (const nat::Mapping mapping :
          {nat::Mapping::EndpointDependent, nat::Mapping::EndpointIndependent})
         for (const unsigned permille : {500U, 950U, 999U}) tight(program, permille, mapping);
+    used_up(program);
 }
 
 }  // namespace

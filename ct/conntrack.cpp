@@ -712,6 +712,7 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
                     enlist(me, p, at, ticks);
                 return Confirmation::Linked;
             case Attempt::Outcome::ReplyTaken:
+                me.counters.found.add();
                 return Confirmation::ReplyTaken;
             case Attempt::Outcome::Expired:
                 end(w, attempt.holder, End::Expired, true, now);

@@ -37,6 +37,21 @@ template <class BlockSet>
 
 }  // namespace
 
+PortBits::BlockSet PortBits::open_blocks(PortRange range) const noexcept {
+    const unsigned first = range.first / kBlockPorts;
+    const unsigned last = range.last / kBlockPorts;
+    BlockSet set{};
+    for (unsigned k = 0; k < set.size(); ++k) {
+        const unsigned lowest = k * 64;
+        const unsigned highest = lowest + 63;
+        if (last < lowest || first > highest) continue;
+        set[k] = ~full_[k].load(std::memory_order_relaxed);
+        if (first > lowest) set[k] &= ~std::uint64_t{0} << (first - lowest);
+        if (last < highest) set[k] &= ~std::uint64_t{0} >> (highest - last);
+    }
+    return set;
+}
+
 PortBits::BlockSet PortBits::blocks_of(std::uint8_t owner) const noexcept {
     const __m128i want = _mm_set1_epi8(static_cast<char>(owner));
     BlockSet set{};
@@ -106,8 +121,6 @@ std::optional<std::uint16_t> PortBits::claim_in(unsigned block, const Wanted& wa
 
 std::optional<std::uint16_t> PortBits::claim_among(BlockSet blocks, const Wanted& wanted,
                                                    std::uint64_t random) noexcept {
-    for (unsigned w = 0; w < blocks.size(); ++w)
-        blocks[w] &= ~full_[w].load(std::memory_order_relaxed);
     const unsigned start = start_of(random);
     for (int at = next_block(blocks, start); at >= 0; at = next_block(blocks, start)) {
         const auto block = static_cast<unsigned>(at);
@@ -132,10 +145,8 @@ std::optional<std::uint16_t> PortBits::claim_in_new_lease(BlockSet nobodys, std:
 
 std::optional<std::uint16_t> PortBits::claim_any(std::uint32_t w, const Wanted& wanted,
                                                  std::uint64_t random) noexcept {
-    BlockSet within{};
-    for (unsigned block = wanted.range.first / kBlockPorts;
-         block <= wanted.range.last / kBlockPorts; ++block)
-        within[block / 64] |= std::uint64_t{1} << block % 64;
+    const BlockSet within = open_blocks(wanted.range);
+    if ((within[0] | within[1]) == 0) return std::nullopt;
     const auto owner = static_cast<std::uint8_t>(w + 1);
     BlockSet own = blocks_of(owner);
     BlockSet nobodys = blocks_of(0);

@@ -53,6 +53,11 @@ public:
     /// Takes a port for worker `w`, as `random` decides; none if all that are wanted are taken.
     [[nodiscard]] std::optional<std::uint16_t> claim_any(std::uint32_t w, const Wanted& wanted,
                                                          std::uint64_t random) noexcept;
+    /// True if claim_any() would find none of a whole number of blocks. False tells nothing.
+    [[nodiscard]] bool is_full(PortRange range) const noexcept {
+        const BlockSet open = open_blocks(range);
+        return (open[0] | open[1]) == 0;
+    }
     /// Gives a port back.
     void free(std::uint16_t port) noexcept { free(port / 64U, std::uint64_t{1} << port % 64); }
     /// Gives those ports of a word of the bitmap back that have a bit in `ports`.
@@ -70,6 +75,8 @@ private:
     static constexpr unsigned kBlockWords = kWords / kBlocks;
     using BlockSet = std::array<std::uint64_t, kBlocks / 64>;
 
+    /// Those with ports of `range` that are not known to be full.
+    [[nodiscard]] BlockSet open_blocks(PortRange range) const noexcept;
     [[nodiscard]] BlockSet blocks_of(std::uint8_t owner) const noexcept;
     [[nodiscard]] bool lease(unsigned block, std::uint8_t owner) noexcept;
     void end_lease(unsigned block) noexcept;

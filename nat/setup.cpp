@@ -43,22 +43,35 @@ namespace {
 /// A walk over 0 .. count - 1 that comes to each number once, in an order that `random` decides.
 class Walk {
 public:
-    Walk(std::uint32_t count, std::uint64_t random) noexcept : count_{count} {
-        at_ = static_cast<std::uint32_t>((random & 0xffff'ffffU) * count >> 32U);
-        step_ = 1 + static_cast<std::uint32_t>((random >> 32U) * (count - 1) >> 32U);
-        while (std::gcd(step_, count) != 1) step_ = step_ + 1 < count ? step_ + 1 : 1;
-    }
+    Walk(std::uint32_t count, std::uint64_t random) noexcept
+        : count_{count},
+          at_{static_cast<std::uint32_t>((random & 0xffff'ffffU) * count >> 32U)},
+          random_{static_cast<std::uint32_t>(random >> 32U)} {}
+
     [[nodiscard]] std::uint32_t next() noexcept {
-        const std::uint32_t here = at_;
+        if (!begun_) {
+            begun_ = true;
+            return at_;
+        }
+        if (step_ == 0) choose_step();
         at_ += step_;
         if (at_ >= count_) at_ -= count_;
-        return here;
+        return at_;
     }
 
 private:
+    /// Not before it is needed: many a walk ends where it begins, and this takes longer than a
+    /// probe.
+    void choose_step() noexcept {
+        step_ = 1 + static_cast<std::uint32_t>(std::uint64_t{random_} * (count_ - 1) >> 32U);
+        while (std::gcd(step_, count_) != 1) step_ = step_ + 1 < count_ ? step_ + 1 : 1;
+    }
+
     std::uint32_t count_;
     std::uint32_t at_;
-    std::uint32_t step_;
+    std::uint32_t random_;
+    std::uint32_t step_ = 0;  ///< 0: not chosen yet
+    bool begun_ = false;
 };
 
 }  // namespace
@@ -219,7 +232,8 @@ void Setup::load_mapping(const Range& range, const ct::Packet& p) const noexcept
     ct::Tuple reply = ct::reply_of(p.tuple);
     reply.dst = pick_address(range, p.tuple);
     table_.expect_reply(reply);
-    if (!always_same(range)) ct::prefetch_write(&hints_[hint_at(source_tag(p.tuple))]);
+    if (!always_same(range) || any_hint_.load(std::memory_order_relaxed))
+        ct::prefetch_write(&hints_[hint_at(source_tag(p.tuple))]);
 }
 
 /// What a packet is dropped for, as the rule has it, and whether its sender is told.
@@ -227,6 +241,12 @@ ct::Drop Setup::told_of(ct::Packet& p, ct::Drop drop, const Behaviour& behaviour
     if (drop == ct::Drop::None || behaviour.exhausted != NoPort::Icmp) return drop;
     p.tell_sender = true;
     return drop == ct::Drop::NatNoPort ? ct::Drop::NatPortReject : drop;
+}
+
+/// NatNoPort, of a packet that has none then to give back: what was tried last is somebody else's.
+ct::Drop Setup::no_port(ct::Packet& p) noexcept {
+    p.lease = static_cast<std::uint8_t>(p.lease & ~lease::kPort);
+    return ct::Drop::NatNoPort;
 }
 
 ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& behaviour,
@@ -251,10 +271,10 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
         const std::uint32_t start = shifted(port, range.port_base, range.ports);
         const bool found =
             step_through(w, p, field, range.ports, start, now) || search(w, p, field, wanted, now);
-        return found ? ct::Drop::None : ct::Drop::NatNoPort;
+        return found ? ct::Drop::None : no_port(p);
     }
     const bool port_fits = field == nullptr || range.ports.any() || range.ports.contains(port);
-    if (!range.random) {
+    if (!range.random && ask != Ask::Taken) {
         if (port_fits && range.contains(reply.dst) && likely()) return ct::Drop::None;
         const bool hinted = field != nullptr && any_hint_.load(std::memory_order_relaxed);
         if (hinted && take_hint(w, p, field, range, tag(), now)) return ct::Drop::None;
@@ -264,7 +284,8 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
     for (std::uint64_t n = 0; n < addresses; ++n) {
         reply.dst = pick_address(range, p.original, n);
         if (field != nullptr) reply.*field = p.original.sport;
-        const bool kept = port_fits && (!range.random || field == nullptr);
+        const bool known_taken = n == 0 && ask == Ask::Taken;
+        const bool kept = port_fits && !known_taken && (!range.random || field == nullptr);
         if (kept && (n == 0 ? likely() : suits(w, p, field, now))) {
             // With one address for the source, another destination finds the same mapping unaided.
             if (!always_same(range) && field != nullptr) leave_hint(p, field, tag());
@@ -274,7 +295,7 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
         if (!range.random) leave_hint(p, field, tag());
         return ct::Drop::None;
     }
-    return ct::Drop::NatNoPort;
+    return no_port(p);
 }
 
 ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
@@ -282,7 +303,8 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     const PortField field = source_field(p.reply.proto);
     // A mapping is the same towards everybody: there is no other.
     if (field == nullptr || (p.lease & lease::kSource) != 0) return ct::Drop::NatNoPort;
-    let_go(w, p, now);
+    const bool kept_port = p.reply.*field == p.original.sport;
+    let_go(w, p, kept_port, now);
     const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
     const std::optional<Hairpin> hairpin =
         leaves && rules_.has_hairpin() ? hairpin_of(p) : std::nullopt;
@@ -298,10 +320,12 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     const Range* range = rule != nullptr ? range_of(workers_[w].made, *rule, p.reply.family,
                                                     leaves_by, p.original.src)
                                          : nullptr;
-    if (range != nullptr && p.reply.*field == p.original.sport) {
+    if (range != nullptr && kept_port) {
         // What was not asked for is taken: choose anew, and ask.
+        const bool was_first = !range->random && p.reply.dst == pick_address(*range, p.original);
         p.reply.dst = crosses(p) ? ct::Addr{} : p.original.src;
-        return told_of(p, map_dependently(w, p, rule->behaviour, *range, field, Ask::Yes, now),
+        const Ask ask = was_first ? Ask::Taken : Ask::Yes;
+        return told_of(p, map_dependently(w, p, rule->behaviour, *range, field, ask, now),
                        rule->behaviour);
     }
     const bool has_range = range != nullptr && !range->ports.any();
@@ -309,9 +333,10 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     const Wanted wanted{has_range ? range->ports : port_class(p.reply.proto, port),
                         rule != nullptr && rule->behaviour.parity ? port % 2 : -1};
     p.lease |= lease::kPort;
-    if (!search(w, p, field, wanted, now))
-        return rule != nullptr ? told_of(p, ct::Drop::NatNoPort, rule->behaviour)
-                               : ct::Drop::NatNoPort;
+    if (!search(w, p, field, wanted, now)) {
+        const ct::Drop drop = no_port(p);
+        return rule != nullptr ? told_of(p, drop, rule->behaviour) : drop;
+    }
     if (rule != nullptr && !rule->target.random) leave_hint(p, field, source_tag(p.original));
     return ct::Drop::None;
 }
@@ -398,19 +423,26 @@ std::uint64_t Setup::addresses_of(const Range& r, ct::Family family) noexcept {
 ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
                              std::uint64_t nth) const noexcept {
     if (r.first == r.last) return r.first;
-    ct::Tuple key;
-    key.family = original.family;
-    key.src = original.src;
-    if (!r.persistent) key.dst = original.dst;
-    const std::uint64_t hash = ct::hash(address_key_, key);
-
+    std::uint64_t hash = 0;
+    if (original.family == ct::Family::Ipv4) [[likely]] {
+        hash = ct::hash_block(address_key_, original.src.as_v4().raw(),
+                              r.persistent ? 0 : original.dst.as_v4().raw());
+    } else {
+        ct::Tuple key;
+        key.family = original.family;
+        key.src = original.src;
+        if (!r.persistent) key.dst = original.dst;
+        hash = ct::hash(address_key_, key);
+    }
+    if (r.family == ct::Family::Ipv4) [[likely]] {
+        const std::uint32_t lowest = r.first.as_v4().host();
+        const std::uint64_t count = std::uint64_t{r.last.as_v4().host()} - lowest + 1;
+        std::uint64_t at = (hash >> 32) * count >> 32;
+        if (nth != 0) at = (at + nth) % count;
+        return ct::Addr::v4(ct::Be32::from_host(static_cast<std::uint32_t>(lowest + at)));
+    }
     const Wide first = Wide::of(r.first, r.family);
     const Wide span = Wide::of(r.last, r.family) - first;
-    if (r.family == ct::Family::Ipv4) [[likely]] {
-        std::uint64_t at = (hash >> 32) * (span.low + 1) >> 32;
-        if (nth != 0) at = (at + nth) % (span.low + 1);
-        return Wide{0, first.low + at}.addr(r.family);
-    }
     Wide offset{reduce(scramble(hash), span.high), hash};
     if (offset.high == span.high) offset.low = reduce(hash, span.low);
     if (nth != 0) {
@@ -425,6 +457,12 @@ bool Setup::is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept
 }
 
 std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
+    if (original.family == ct::Family::Ipv4) [[likely]] {
+        const std::uint64_t endpoint = std::uint64_t{original.src.as_v4().raw()} |
+                                       std::uint64_t{original.sport.raw()} << 32 |
+                                       std::uint64_t{original.zone} << 48;
+        return ct::hash_block(key_, endpoint, original.proto) | 1;
+    }
     ct::Tuple key;
     key.src = original.src;
     key.sport = original.sport;
@@ -432,6 +470,22 @@ std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
     key.proto = original.proto;
     key.family = original.family;
     return ct::hash(key_, key) | 1;
+}
+
+std::uint64_t Setup::hash_towards(const ct::Tuple& reply, PortField field) const noexcept {
+    if (reply.family == ct::Family::Ipv4) [[likely]] {
+        const bool is_source = field == &ct::Tuple::sport;
+        const std::uint64_t addresses =
+            std::uint64_t{reply.src.as_v4().raw()} | std::uint64_t{reply.dst.as_v4().raw()} << 32;
+        const std::uint64_t other =
+            is_source ? std::uint64_t{reply.dport.raw()} << 16 : std::uint64_t{reply.sport.raw()};
+        return scramble(ct::hash_block(
+            key_, addresses,
+            other | std::uint64_t{reply.zone} << 32 | std::uint64_t{reply.proto} << 48));
+    }
+    ct::Tuple scope = reply;
+    scope.*field = {};
+    return scramble(ct::hash(key_, scope));
 }
 
 std::optional<Setup::Hinted> Setup::hint_for(std::uint64_t tag) noexcept {
@@ -492,8 +546,21 @@ bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted&
     const PortRange ports = wanted.range;
     const unsigned step = wanted.parity < 0 ? 1 : 2;
     const unsigned skip = wanted.parity >= 0 && ports.first % 2 != wanted.parity ? 1 : 0;
-    const std::uint32_t count = (ports.count() - skip + step - 1) / step;
+    const std::uint32_t count = (ports.count() - skip + step - 1) >> (step - 1);
     if (count == 0) return false;
+    const bool is_source = !changes_destination(p.reply.proto, field);
+    const std::uint64_t towards = hash_towards(p.reply, field);
+    const std::uint64_t key = scramble(towards + (std::uint64_t{ports.first} << 16U | ports.last));
+    Exhausted& memo = own.exhausted[key % own.exhausted.size()];
+    const auto is_exhausted = [&]() noexcept { return memo.key == key && now < memo.until; };
+    const std::uint64_t crowd_key = Crowds::key_of(towards);
+    Crowds::Crowd crowd =
+        is_source && crowds_ != nullptr ? crowds_->find(crowd_key) : Crowds::Crowd{};
+    const bool is_crowded = crowd.ports != nullptr;
+    if (is_crowded) {
+        if (search_crowd(w, p, field, wanted, crowd, now)) return true;
+        if (is_exhausted()) return false;
+    }
     Walk walk{count, draw(own, p.original)};
     const auto find_within = [&](std::uint32_t probes) noexcept {
         for (std::uint32_t i = 0; i < probes; ++i) {
@@ -503,15 +570,8 @@ bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted&
         }
         return 0U;
     };
-    const bool is_source = !changes_destination(p.reply.proto, field);
-    ct::Tuple scope = p.reply;
-    scope.*field = {};
-    const std::uint64_t towards = scramble(ct::hash(key_, scope));
-    const std::uint64_t crowd_key = Crowds::key_of(towards);
-    Crowds::Crowd crowd =
-        is_source && crowds_ != nullptr ? crowds_->find(crowd_key) : Crowds::Crowd{};
     const std::uint32_t glance = std::min(count, kGlanceProbes);
-    if (crowd.ports == nullptr) {
+    if (!is_crowded) {
         if (field == &ct::Tuple::dport && steering_ != nullptr &&
             steering_->depends_on_ports(p.out_port, p.reply)) {
             Walk ahead = walk;
@@ -532,13 +592,11 @@ bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted&
             if ((wanted_.load(std::memory_order_relaxed) & lease::kPort) == 0)
                 wanted_.fetch_or(lease::kPort);
             crowd = crowds_->open(crowd_key, now);
+            if (crowd.ports != nullptr && search_crowd(w, p, field, wanted, crowd, now))
+                return true;
         }
+        if (is_exhausted()) return false;
     }
-    if (crowd.ports != nullptr && search_crowd(w, p, field, wanted, crowd, now)) return true;
-
-    const std::uint64_t key = scramble(towards + (std::uint64_t{ports.first} << 16U | ports.last));
-    Exhausted& memo = own.exhausted[key % own.exhausted.size()];
-    if (memo.key == key && now < memo.until) return false;
 
     const std::uint32_t quick = std::min(count, kQuickProbes);
     if (find_within(quick - std::min(quick, glance)) != 0) return true;
@@ -555,6 +613,7 @@ bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted&
 /// search() among the ports of a crowd that are not known to be taken.
 bool Setup::search_crowd(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted& wanted,
                          const Crowds::Crowd& crowd, ct::Nanos now) noexcept {
+    if (crowd.ports->is_full(wanted.range)) return false;
     Worker& own = workers_[w];
     // Ports whose holders will not give them back: they are not to stay noted.
     std::array<std::uint16_t, kOthers> others{};

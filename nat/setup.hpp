@@ -299,7 +299,7 @@ private:
                              ct::Nanos now) noexcept;
     void give_back(ct::WorkerId w, std::uint8_t lease, const ct::Tuple& original,
                    const ct::Tuple& reply, ct::Nanos now) noexcept;
-    void let_go(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    void let_go(ct::WorkerId w, ct::Packet& p, bool kept_port, ct::Nanos now) noexcept;
     static void follow_rule(ct::Packet& p, const Behaviour& b, ct::Dir outbound) noexcept;
     void track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
                   ct::Nanos now) const noexcept;
@@ -353,14 +353,15 @@ private:
     void mapping_ended(const Mappings::Mapping& m, ct::Nanos now) noexcept;
 
     // ---- setup.cpp
-    /// Whether the table is asked if the first choice is free.
-    enum class Ask : std::uint8_t { No, Yes };
+    /// Whether the table is asked if the first choice is free, or has just said that it is not.
+    enum class Ask : std::uint8_t { No, Yes, Taken };
     [[nodiscard]] ct::Drop map_dependently(ct::WorkerId w, ct::Packet& p,
                                            const Behaviour& behaviour, const Range& range,
                                            ct::Be16 ct::Tuple::*field, Ask ask,
                                            ct::Nanos now) noexcept;
     [[nodiscard]] static ct::Drop told_of(ct::Packet& p, ct::Drop drop,
                                           const Behaviour& behaviour) noexcept;
+    [[nodiscard]] static ct::Drop no_port(ct::Packet& p) noexcept;
     void load_mapping(const Range& range, const ct::Packet& p) const noexcept;
     static void remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
                          ct::Family family) noexcept;
@@ -413,6 +414,9 @@ private:
         return tag >> 8 & (kHints - 1);
     }
     [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept;
+    /// What two mappings have in common that may differ in the port that stands in `field` only.
+    [[nodiscard]] std::uint64_t hash_towards(const ct::Tuple& reply,
+                                             ct::Be16 ct::Tuple::*field) const noexcept;
     [[nodiscard]] bool search(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                               const Wanted& wanted, ct::Nanos now) noexcept;
     /// True if an answer to p would come to worker `w`, as far as is known.

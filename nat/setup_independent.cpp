@@ -195,10 +195,17 @@ bool Setup::share(ct::WorkerId w, ct::Packet& p, PortField field, ct::Nanos now)
     return true;
 }
 
-/// Gives up the port that stands in p.reply, which somebody else has.
-void Setup::let_go(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+/// Gives up the port that stands in p.reply, which somebody else has. If it was not taken out of a
+/// crowd, as one that was kept is not, a crowd that notes it does so for that somebody; and goes on
+/// in any case, if he is going to give it back.
+void Setup::let_go(ct::WorkerId w, ct::Packet& p, bool kept_port, ct::Nanos now) noexcept {
     constexpr std::uint8_t kHeld = lease::kShare | lease::kPort;
-    const auto held = static_cast<std::uint8_t>(p.lease & kHeld);
+    auto held = static_cast<std::uint8_t>(p.lease & kHeld);
+    if ((held & lease::kPort) != 0 && crowds_ != nullptr) {
+        const std::optional<std::uint8_t> holder =
+            kept_port ? lease::kPort : table_.lease_on(w, p.reply, p.conn, now);
+        if (holder && (*holder & lease::kPort) != 0) held &= lease::kShare;
+    }
     if (held != 0) give_back(w, held, p.original, p.reply, now);
     p.lease = static_cast<std::uint8_t>(p.lease & ~kHeld);
 }
@@ -217,10 +224,8 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
         mapping_ended(m, now);
     };
     if ((held & lease::kPort) != 0 && crowds_ != nullptr) {
-        ct::Tuple scope = reply;
         const PortField field = ct::is_icmp(reply.proto) ? &ct::Tuple::sport : &ct::Tuple::dport;
-        scope.*field = {};
-        const std::uint64_t key = Crowds::key_of(scramble(ct::hash(key_, scope)));
+        const std::uint64_t key = Crowds::key_of(hash_towards(reply, field));
         if (const Crowds::Crowd crowd = crowds_->find(key); crowd.ports != nullptr)
             crowd.ports->free((reply.*field).host());
     }

@@ -51,6 +51,15 @@ namespace detail {
 
 }  // namespace detail
 
+/// 64 bits, uniform, of a block of 16 bytes.
+[[nodiscard]] inline std::uint64_t hash_block(const HashKey& key, std::uint64_t low,
+                                              std::uint64_t high) noexcept {
+    __m128i v = _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
+    v = _mm_xor_si128(v, detail::load(&key.round[0]));
+    for (std::size_t r = 1; r <= 4; ++r) v = _mm_aesenc_si128(v, detail::load(&key.round[r]));
+    return detail::fold(v);
+}
+
 /// hash() of an IPv6 tuple.
 [[nodiscard]] std::uint64_t hash_ipv6(const HashKey& key, const Tuple& t) noexcept;
 
@@ -62,10 +71,7 @@ namespace detail {
     const std::uint64_t far = std::uint64_t{t.dst.as_v4().raw()} << 16 | detail::far_port(t);
     const std::uint64_t low = (near < far ? near : far) | std::uint64_t{t.zone} << 48;
     const std::uint64_t high = (near < far ? far : near) | std::uint64_t{t.proto} << 48;
-    __m128i v = _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
-    v = _mm_xor_si128(v, detail::load(&key.round[0]));
-    for (std::size_t r = 1; r <= 4; ++r) v = _mm_aesenc_si128(v, detail::load(&key.round[r]));
-    return detail::fold(v);
+    return hash_block(key, low, high);
 }
 
 }  // namespace ct
