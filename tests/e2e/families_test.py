@@ -242,6 +242,17 @@ class Nat64Callable(Nat64Case):
         entry = self.entry("-p", "udp", "-s", SERVER, "-d", address)
         self.assertEqual(entry["reply"]["src"], CLIENT)
 
+    def test_whom_the_client_pings_may_ping_it(self):
+        # RFC 6146 3.5.3: by the identifier that it has outside
+        ping = ("ping", "-n", "-c", 1, "-W", 2, "-e")
+        self.client.run(*ping, 777, "-6", SERVER6)
+        seen = self.entry("-f", "ipv6", "-p", "icmpv6", "-s", CLIENT, "--icmpv6-id", "777")["reply"]
+
+        self.server.run(*ping, seen["id"], "-I", SERVER, seen["dst"])
+
+        entry = self.entry("-p", "icmp", "-s", SERVER, "-d", seen["dst"])
+        self.assertEqual((entry["reply"]["src"], entry["reply"]["id"]), (CLIENT, "777"))
+
     def test_hosts_inside_meet_by_their_outside_endpoints(self):
         # RFC 6146 3.8
         address, port = self.call(5002)
