@@ -84,6 +84,16 @@ ct::Injection called(const char* remote, std::uint16_t port, const std::string& 
     return i;
 }
 
+/// A UDP connection from inside, port 5004 outside, to port 5003 of the external address, which is
+/// another's inside.
+ct::Injection hairpin() {
+    ct::Injection i = called("10.0.0.8", 5003, "10.0.0.7", 4000);
+    i.reply.dst = addr(kExternal);
+    i.reply.dport = ct::Be16::from_host(5004);
+    i.in_port = i.out_port = kLan;
+    return i;
+}
+
 Injected inject(NatBox& box, const ct::Injection& i) {
     return box.table().insert(i, box.now);
 }
@@ -238,10 +248,7 @@ TEST(Adopted, WhoTheInsideTalksToMayCallUnderAddressDependentFiltering) {
 // Two hosts inside that talk by an external endpoint: each has a mapping (RFC 4787 REQ-9).
 TEST(Adopted, AHairpinHoldsBothMappings) {
     NatBox box{{independent()}};
-    ct::Injection i = called("10.0.0.8", 5003, "10.0.0.7", 4000);
-    i.reply.dst = addr(kExternal);
-    i.reply.dport = ct::Be16::from_host(5004);
-    i.in_port = i.out_port = kLan;
+    const ct::Injection i = hairpin();
 
     ASSERT_EQ(inject(box, i), Injected::Done);
 
@@ -263,10 +270,7 @@ TEST(Adopted, AHairpinThatComesFirstLeavesByTheRouteToItsExternalAddress) {
                              return to == addr(kExternal) ? kWan : kLan;
                          },
                      .self = nullptr});
-    ct::Injection i = called("10.0.0.8", 5003, "10.0.0.7", 4000);
-    i.reply.dst = addr(kExternal);
-    i.reply.dport = ct::Be16::from_host(5004);
-    i.in_port = i.out_port = kLan;
+    const ct::Injection i = hairpin();
 
     ASSERT_EQ(inject(box, i), Injected::Done);
 
