@@ -72,11 +72,15 @@ constexpr std::size_t kTopSubscribers = 10;
                                {"subscribers", t.subscribers},
                                {"blocks", t.blocks},
                                {"blocks_in_use", t.blocks_in_use}};
+    const nat::CarrierSettings& s = carrier.settings();
+    const auto outside_of = [&](const nat::Carrier::Holding& h) {
+        return s.own_address ? "the port's" : to_string(s.outside.family, h.outside);
+    };
     out["top"] = nlohmann::ordered_json::array();
     for (const nat::Carrier::Holding& h : top)
         out["top"].push_back({{"subscriber", to_string(h.subscriber)},
                               {"zone", h.zone},
-                              {"outside", to_string(carrier.settings().outside.family, h.outside)},
+                              {"outside", outside_of(h)},
                               {"ranges", h.range_count},
                               {"connections", h.connections},
                               {"tcp_ports", h.ports[0]},

@@ -66,6 +66,10 @@ constexpr std::uint16_t kMostUses = 0xffff;
 }  // namespace
 
 std::string Carrier::fault(const CarrierSettings& s) {
+    if (s.own_address)
+        return s.blocks || s.deterministic || s.limits.ports != 0
+                   ? "the addresses of a port may change, so there are no ports to be given"
+                   : "";
     const std::uint32_t addresses = s.outside.count();
     if (addresses == 0 || addresses > kMostAddresses)
         return "it has no external addresses, or more than " + std::to_string(kMostAddresses);
@@ -108,6 +112,14 @@ Carrier::Carrier(const CarrierSettings& settings, std::uint16_t index, BlockLog*
                             : sizeof(std::uint16_t),
               ct::Region::Touch::Lazily, ct::Pages::Normal},
       draws_{seed == 0 ? ct::hash(key_, {}) : seed} {}
+
+bool Carrier::masquerades(const ct::Tuple& original) const noexcept {
+    const auto& inside = settings_.inside;
+    return settings_.own_address &&
+           (inside.empty() || std::any_of(inside.begin(), inside.end(), [&](const Prefix& p) {
+                return p.contains(original.family, original.src);
+            }));
+}
 
 std::uint64_t Carrier::draw() noexcept {
     const std::uint64_t n = draws_.fetch_add(0x9e37'79b9'7f4a'7c15U, std::memory_order_relaxed);
@@ -175,7 +187,7 @@ Carrier::Record* Carrier::make_record(const Grant& who, ct::Nanos now) noexcept 
     if (deterministic_) {
         if (const auto share = deterministic_->share_of(who.family, who.source))
             r.address = share->address;
-    } else {
+    } else if (!settings_.own_address) {
         ct::Tuple t;
         t.src = who.source;
         t.family = who.family;
@@ -367,7 +379,7 @@ ct::Drop Carrier::adopt_for(ct::WorkerId w, Record& r, const ct::Tuple& reply, U
     if (limits.connections != 0 && r.connections >= limits.connections)
         return ct::Drop::NatConnectionLimit;
     const auto address = settings_.outside.index_of(reply.family, reply.dst);
-    if (!address) return ct::Drop::NatNoPort;
+    if (!address && !settings_.own_address) return ct::Drop::NatNoPort;
     if (!gives_ports()) {
         ++r.connections;
         return ct::Drop::None;

@@ -101,6 +101,9 @@ public:
     /// True if subscribers have ports of their own; else there are only limits.
     [[nodiscard]] bool gives_ports() const noexcept { return deterministic_ || pool_ != nullptr; }
 
+    /// True if the rule masquerades, and this source's connections are its subscribers'.
+    [[nodiscard]] bool masquerades(const ct::Tuple& original) const noexcept;
+
     // ---- Packet path.
 
     /// A source wants to open another connection: whether he may, and with which ports. A

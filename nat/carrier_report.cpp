@@ -46,7 +46,7 @@ void Carrier::for_each(const std::function<void(const Holding&)>& told) const {
             Holding h;
             h.subscriber = subscriber_of(r);
             h.zone = r.zone;
-            h.outside = settings_.outside.at(r.address);
+            if (!settings_.own_address) h.outside = settings_.outside.at(r.address);
             h.connections = r.connections;
             h.ports = r.ports;
             Grant grant;

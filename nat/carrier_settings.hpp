@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace nat {
 
@@ -36,6 +37,10 @@ struct CarrierSettings {
     std::string name;  ///< the rule's
     int line = 0;      ///< of the rule, in the configuration file
     AddressRange outside;
+    /// Of masquerade: the external addresses are the port's own, which come and go, so there are
+    /// limits only. `outside` is empty; whose a connection is follows from its source.
+    bool own_address = false;
+    std::vector<Prefix> inside;  ///< with own_address, the sources that it is for; empty: all
     PortRange ports = kSubscriberPorts;  ///< of each external address
     std::uint8_t ipv6_prefix = 64;       ///< bits of an IPv6 address that name a subscriber
     std::optional<DeterministicPlan> deterministic;

@@ -12,7 +12,7 @@
 namespace nat {
 
 /// The carrier rules of a configuration, by Rule::carrier. Their external addresses do not overlap,
-/// so an address tells whose it is.
+/// so an address tells whose it is; of those that masquerade, the sources do not.
 class Carriers {
 public:
     /// None.
@@ -34,6 +34,12 @@ public:
         for (const auto& carrier : all_)
             if (carrier->settings().outside.index_of(reply.family, reply.dst))
                 return carrier->release(original, reply, now);
+    }
+    /// The same, of a connection that a rule which masquerades has taken.
+    void release_masqueraded(const ct::Tuple& original, const ct::Tuple& reply,
+                             ct::Nanos now) noexcept {
+        for (const auto& carrier : all_)
+            if (carrier->masquerades(original)) return carrier->release(original, reply, now);
     }
     /// Once a turn, by one worker.
     void expire(ct::WorkerId w, ct::Nanos now) noexcept {

@@ -207,8 +207,9 @@ std::string malformed(const Rule& rule) {
     if (rule.match.table_above != 0 && rule.chain == Chain::Nat)
         return "a mapping must not depend on how full the table is";
 
-    if (rule.carrier != kNoCarrier && rule.action != Action::Snat)
-        return "only addresses of a source rule are given to subscribers";
+    if (rule.carrier != kNoCarrier && rule.action != Action::Snat &&
+        rule.action != Action::Masquerade)
+        return "only a source rule knows subscribers";
     const Target& t = rule.target;
     if (has_address_target(rule.action) && t.family == ct::Family::None)
         return "it has no address to translate to";

@@ -228,7 +228,8 @@ struct Rule {
     ct::TrackOptions track;             ///< of Track, but for the zones; `value` is the zone
     Target target;                      ///< of nat actions
     Behaviour behaviour;                ///< of snat and masquerade
-    std::uint16_t carrier = kNoCarrier;  ///< of Snat: index of its CarrierSettings
+    /// Of Snat and Masquerade: index of its CarrierSettings.
+    std::uint16_t carrier = kNoCarrier;
     /// Of Dnat: packets from other ports than match.in_port, or that would go back to
     /// where they came from, are translated too, their source as if they left by match.in_port
     /// (RFC 4787 REQ-9).

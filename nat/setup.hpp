@@ -126,6 +126,7 @@ inline constexpr std::uint8_t kPermit = 1U << 3;       ///< lets its remote addr
 inline constexpr std::uint8_t kPermitIn = 1U << 4;     ///< the same, with kDestination
 inline constexpr std::uint8_t kSubscriber = 1U << 5;   ///< a part of what its subscriber has
 inline constexpr std::uint8_t kPort = 1U << 6;         ///< a port that a crowd may have noted
+inline constexpr std::uint8_t kMasquerader = 1U << 7;  ///< with kSubscriber: the rule masquerades
 inline constexpr std::uint8_t kAlways = 0x3f;          ///< those whose end always matters
 }  // namespace lease
 
@@ -341,6 +342,11 @@ private:
     class Subscriber;
     [[nodiscard]] bool knows_subscribers(const Rule& rule) const noexcept {
         return carriers_ != nullptr && rule.carrier < carriers_->size();
+    }
+    /// What a connection holds that is booked with `carrier`.
+    [[nodiscard]] static std::uint8_t booking_with(const Carrier& carrier) noexcept {
+        return carrier.settings().own_address ? lease::kSubscriber | lease::kMasquerader
+                                              : lease::kSubscriber;
     }
     [[nodiscard]] ct::Drop map_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule& rule,
                                               const Range& range, ct::Be16 ct::Tuple::*field,

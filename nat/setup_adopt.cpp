@@ -138,12 +138,17 @@ ct::Injected Setup::adopt_source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) n
         p.lease |= lease::kPermit;
         return ct::Injected::Done;
     }
-    if (way.rule != nullptr && knows_subscribers(*way.rule)) {
+    // Of a rule that masquerades, only those that it would have met.
+    const auto is_his = [&](const Carrier& carrier) noexcept {
+        return !carrier.settings().own_address || carrier.masquerades(o);
+    };
+    if (way.rule != nullptr && knows_subscribers(*way.rule) &&
+        is_his(carriers_->at(way.rule->carrier))) {
         Carrier& carrier = carriers_->at(way.rule->carrier);
         const ct::Injected booked =
             refusal_of(carrier.adopt(w, o, p.reply, Carrier::Use::Shared, now));
         if (booked != ct::Injected::Done) return booked;
-        p.lease |= lease::kSubscriber;
+        p.lease |= booking_with(carrier);
         if (carrier.gives_ports()) return ct::Injected::Done;
     }
     if (field != nullptr) p.lease |= lease::kPort;

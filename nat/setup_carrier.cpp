@@ -179,7 +179,7 @@ ct::Drop Setup::map_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule& ru
         const ct::Drop drop = map_dependently(w, p, rule.behaviour, range, field, Ask::No, now);
         if (drop == ct::Drop::None &&
             carrier.take(grant, {}, p.reply.proto, 0, Carrier::Use::Alone) == Taken::Done)
-            p.lease |= lease::kSubscriber;
+            p.lease |= booking_with(carrier);
         return drop;
     }
     Subscriber subscriber{*this, w, p, carrier, grant, now};

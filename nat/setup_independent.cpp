@@ -238,7 +238,10 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
     if ((held & lease::kDestination) != 0) mappings_->leave(w, source_of(reply), in, ended);
     if ((held & lease::kShare) != 0)
         mappings_->unshare(w, out, [&]() noexcept { free_port(out, Ports::After::AtOnce, 0); });
-    if ((held & lease::kSubscriber) != 0) carriers_->release(original, reply, now);
+    if ((held & lease::kMasquerader) != 0)
+        carriers_->release_masqueraded(original, reply, now);
+    else if ((held & lease::kSubscriber) != 0)
+        carriers_->release(original, reply, now);
 }
 
 /// Notes in p.track how the rule wants the connection tracked. `outbound`: the direction of what

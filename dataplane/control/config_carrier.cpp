@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Carrier-grade NAT: the tables [rule.blocks], [rule.deterministic] and [rule.limits] of a rule of
-// action snat, and [nat_log].
+// action snat, of which masquerade takes some limits, and [nat_log].
 #include "dataplane/control/block_writer.hpp"
 #include "dataplane/control/config_parts.hpp"
 #include "dataplane/control/notation.hpp"
@@ -104,7 +104,11 @@ void read_limits(Section& rule, nat::CarrierSettings& out) {
         !section->has("new_per_second"))
         rule.problem("limits", "'limits' limits nothing",
                      "write 'ports', 'connections' or 'new_per_second'");
-    if (section->has("ports") && !rule.has("blocks") && !rule.has("deterministic"))
+    if (section->has("ports") && out.own_address)
+        section->problem("ports", "ports are counted only where they are given to subscribers",
+                         "limit 'connections', or write action = \"snat\" with 'to' and "
+                         "[rule.blocks]");
+    else if (section->has("ports") && !rule.has("blocks") && !rule.has("deterministic"))
         section->problem("ports", "ports are counted only where they are given to subscribers",
                          "write [rule.blocks] or [rule.deterministic], or limit 'connections'");
     section->finish();
@@ -124,6 +128,54 @@ bool read_outside(Section& section, const nat::Rule& rule, nat::CarrierSettings&
     return false;
 }
 
+/// True if a source may be in both; lists without a prefix hold all.
+bool share_sources(std::span<const nat::Prefix> a, std::span<const nat::Prefix> b) {
+    return a.empty() || b.empty() || std::any_of(a.begin(), a.end(), [&](const nat::Prefix& x) {
+               return std::any_of(b.begin(), b.end(),
+                                  [&](const nat::Prefix& y) { return overlap(x, y); });
+           });
+}
+
+/// The limits of a rule of action masquerade: its connections are told by their sources, as the
+/// addresses of a port may change. Rules that have the same sources and limits count together.
+void read_masquerade(Section& section, Config& config, nat::Rule& rule,
+                     std::span<const nat::Prefix> src, nat::CarrierSettings& out) {
+    for (const std::string_view key : {"blocks", "deterministic"}) {
+        if (!section.has(key)) continue;
+        section.problem(
+            key, fmt::format("'{}' needs addresses that stay, and those of a port may change", key),
+            "write action = \"snat\" with 'to', or [rule.limits] alone");
+        static_cast<void>(section.section(key));
+    }
+    const std::size_t before = section.mistakes();
+    out.own_address = true;
+    out.name = rule.name;
+    out.line = rule.line;
+    const bool all = rule.match.not_src ||
+                     std::any_of(src.begin(), src.end(),
+                                 [](const nat::Prefix& p) { return p.family == ct::Family::None; });
+    if (!all) out.inside.assign(src.begin(), src.end());
+    read_limits(section, out);
+    if (section.mistakes() != before || out.limits == nat::SubscriberLimits{}) return;
+    for (std::size_t i = 0; i < config.carriers.size(); ++i) {
+        const nat::CarrierSettings& other = config.carriers[i];
+        if (!other.own_address || !share_sources(other.inside, out.inside)) continue;
+        if (other.limits == out.limits && other.inside == out.inside &&
+            other.ipv6_prefix == out.ipv6_prefix) {
+            rule.carrier = static_cast<std::uint16_t>(i);
+            return;
+        }
+        section.problem("limits",
+                        fmt::format("the rule on line {} limits some of the same sources otherwise",
+                                    other.line),
+                        "give each rule a 'src' of its own, or both the same 'src' and limits, "
+                        "which then hold for both together");
+        return;
+    }
+    rule.carrier = static_cast<std::uint16_t>(config.carriers.size());
+    config.carriers.push_back(std::move(out));
+}
+
 /// Reports a rule that gives out what `other` gives subscribers.
 void check_overlap(Section& section, const Config& config, const nat::Rule& rule) {
     const nat::Target& t = rule.target;
@@ -131,7 +183,9 @@ void check_overlap(Section& section, const Config& config, const nat::Rule& rule
     const nat::AddressRange own{t.family, t.first_addr, t.last_addr};
     for (std::size_t i = 0; i < config.carriers.size(); ++i) {
         const nat::CarrierSettings& other = config.carriers[i];
-        if (i == rule.carrier || other.line == rule.line || !own.overlaps(other.outside)) continue;
+        if (i == rule.carrier || other.own_address || other.line == rule.line ||
+            !own.overlaps(other.outside))
+            continue;
         section.problem("to",
                         fmt::format("the rule on line {} gives subscribers addresses of {}, too",
                                     other.line, range_text(other.outside)),
@@ -155,11 +209,19 @@ void read_carrier(Section& section, Config& config, nat::Rule& rule,
                             "write [rule.blocks], [rule.deterministic] or [rule.limits], too");
         return;
     }
+    if (rule.action == nat::Action::Masquerade)
+        return read_masquerade(section, config, rule, src, out);
     if (rule.action != nat::Action::Snat) {
-        for (const std::string_view key : kKeys)
-            if (section.has(key))
-                section.problem(key, fmt::format("only action \"snat\" takes '{}'", key),
-                                "leave it out, or write action = \"snat\" with 'to'");
+        for (const std::string_view key : kKeys) {
+            if (!section.has(key)) continue;
+            const bool both = key == "limits" || key == "subscriber_prefix";
+            section.problem(key,
+                            fmt::format("only {} '{}'",
+                                        both ? "actions \"snat\" and \"masquerade\" take"
+                                             : "action \"snat\" takes",
+                                        key),
+                            "leave it out, or write action = \"snat\" with 'to'");
+        }
         for (const std::string_view key : kKeys)
             if (key != "subscriber_prefix") static_cast<void>(section.section(key));
         return;
@@ -229,8 +291,10 @@ void read_nat_log(Section& root, Config& config) {
 
 std::string describe_carrier(const nat::CarrierSettings& s) {
     std::string out =
-        fmt::format("carrier NAT, rule '{}': {} addresses {}, ports {}-{}", s.name,
-                    s.outside.count(), range_text(s.outside), s.ports.first, s.ports.last);
+        s.own_address
+            ? fmt::format("carrier NAT, rule '{}': the addresses of its port", s.name)
+            : fmt::format("carrier NAT, rule '{}': {} addresses {}, ports {}-{}", s.name,
+                          s.outside.count(), range_text(s.outside), s.ports.first, s.ports.last);
     nat::PortRange for_blocks = s.ports;
     if (s.deterministic) {
         const nat::Deterministic d{*s.deterministic};

@@ -15,6 +15,10 @@ std::string snat(const std::string& keys) {
            keys;
 }
 
+std::string masquerade(const std::string& keys) {
+    return "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"\nout = \"wan\"\n" + keys;
+}
+
 TEST(CarrierConfig, ARuleWithoutTablesKnowsNoSubscribers) {
     const Config c = with_ports(snat(""));
 
@@ -66,6 +70,37 @@ TEST(CarrierConfig, LimitsStandAlone) {
     ASSERT_EQ(c.carriers.size(), 1U);
     EXPECT_FALSE(c.carriers[0].blocks);
     EXPECT_EQ(c.carriers[0].limits.connections, 100U);
+}
+
+TEST(CarrierConfig, MasqueradeTakesLimitsOfWhatNeedsNoAddress) {
+    const Config c = with_ports(
+        masquerade("name = \"home\"\nsrc = [\"10.0.0.0/8\", \"fd00::/8\"]\nsubscriber_prefix = 60\n"
+                   "limits = { connections = 100, new_per_second = 20, burst = 50 }\n"));
+
+    ASSERT_EQ(c.carriers.size(), 1U);
+    EXPECT_TRUE(c.carriers[0].own_address);
+    EXPECT_EQ(c.carriers[0].inside.size(), 2U);
+    EXPECT_EQ(c.carriers[0].ipv6_prefix, 60);
+    EXPECT_EQ(c.carriers[0].limits.connections, 100U);
+    for (const nat::Rule& rule : c.rules) EXPECT_EQ(rule.carrier, 0);
+    EXPECT_NE(describe(c).find("carrier NAT, rule 'home': the addresses of its port; at most 100 "
+                               "connections; at most 20 new a second, 50 at once\n"),
+              std::string::npos)
+        << describe(c);
+}
+
+// One LAN, two uplinks: what a subscriber may have holds for both.
+TEST(CarrierConfig, EqualLimitsOfTheSameSourcesHoldTogether) {
+    const std::string limits = "src = \"10.0.0.0/8\"\nlimits = { connections = 100 }\n";
+    const Config c = with_ports(masquerade("proto = \"tcp\"\n" + limits) +
+                                masquerade("proto = \"udp\"\n" + limits) +
+                                masquerade("src = \"192.168.0.0/16\"\n"
+                                           "limits = { connections = 7 }\n"));
+
+    ASSERT_EQ(c.rules.size(), 3U);
+    EXPECT_EQ(c.carriers.size(), 2U);
+    EXPECT_EQ(c.rules[0].carrier, c.rules[1].carrier);
+    EXPECT_NE(c.rules[0].carrier, c.rules[2].carrier);
 }
 
 TEST(CarrierConfig, CheckShowsWhatItComesTo) {
@@ -127,7 +162,32 @@ const std::vector<Mistake>& all_mistakes() {
     static const std::vector<Mistake> kAll{
         {"BlocksOfMasquerade",
          "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"\nout = \"wan\"\nblocks = {}  #!\n",
+         "'blocks' needs addresses that stay, and those of a port may change",
+         "write action = \"snat\" with 'to', or [rule.limits] alone"},
+        {"SharesOfMasquerade",
+         "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"\nout = \"wan\"\n"
+         "deterministic = {}  #!\nlimits = { connections = 5 }\n",
+         "'deterministic' needs addresses that stay, and those of a port may change",
+         "write action = \"snat\" with 'to', or [rule.limits] alone"},
+        {"PortsOfMasquerade", masquerade("limits = { ports = 5 }  #!\n"),
+         "ports are counted only where they are given to subscribers",
+         "limit 'connections', or write action = \"snat\" with 'to' and [rule.blocks]"},
+        {"TwoLimitsOfASource",
+         masquerade("limits = { connections = 5 }\nsrc = \"10.0.0.0/8\"\n") +
+             masquerade("src = [\"10.9.0.0/16\", \"fd00::/8\"]\nproto = \"udp\"\n"
+                        "limits = { connections = 6 }  #!\n"),
+         "the rule on line 3 limits some of the same sources otherwise",
+         "give each rule a 'src' of its own, or both the same 'src' and limits, which then hold "
+         "for both together"},
+        {"BlocksOfDnat",
+         "[[rule]]\nchain = \"nat\"\naction = \"dnat\"\nin = \"wan\"\nto = \"192.168.1.5\"\n"
+         "blocks = {}  #!\n",
          "only action \"snat\" takes 'blocks'",
+         "leave it out, or write action = \"snat\" with 'to'"},
+        {"LimitsOfDnat",
+         "[[rule]]\nchain = \"nat\"\naction = \"dnat\"\nin = \"wan\"\nto = \"192.168.1.5\"\n"
+         "limits = { connections = 5 }  #!\n",
+         "only actions \"snat\" and \"masquerade\" take 'limits'",
          "leave it out, or write action = \"snat\" with 'to'"},
         {"UnknownKeyOfBlocks", snat("[rule.blocks]\nsise = 64  #!\n"),
          "unknown key 'sise' in [rule.blocks]", "did you mean 'size'?"},

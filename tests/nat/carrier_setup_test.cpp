@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <utility>
@@ -388,6 +389,99 @@ TEST(CarrierSetup, ParityIsKeptWithinTheBlocks) {
     }
     EXPECT_EQ(box.send(udp("10.0.0.7", 5000), kLan).drop(), Drop::NatBlockLimit);
     EXPECT_EQ(box.send(udp("10.0.0.7", 5001), kLan).drop(), Drop::None);
+}
+
+// ---- Limits of masquerade.
+
+nat::CarrierSettings masquerading(std::uint32_t connections, const char* inside) {
+    nat::CarrierSettings s;
+    s.own_address = true;
+    s.inside = {test::prefix(inside)};
+    s.limits.connections = connections;
+    return s;
+}
+
+nat::Rule masquerade_from(const char* inside, std::uint16_t carrier, bool independent) {
+    nat::Rule r = test::masquerade();
+    r.match.src = test::prefix(inside);
+    r.carrier = carrier;
+    if (independent) r.behaviour.mapping = nat::Mapping::EndpointIndependent;
+    return r;
+}
+
+TEST(CarrierMasquerade, LimitsConnectionsBySourceWhateverTheAddress) {
+    for (const bool independent : {false, true}) {
+        NatBox box{{masquerade_from("10.0.0.0/16", 0, independent),
+                    masquerade_from("10.1.0.0/16", 1, independent)},
+                   4096,
+                   nat::Action::Accept,
+                   {},
+                   {masquerading(2, "10.0.0.0/16"), masquerading(3, "10.1.0.0/16")}};
+        const auto open = [&](const char* src, std::uint16_t port) {
+            return box.send(udp(src, port), kLan).drop();
+        };
+        for (const std::uint16_t port : std::initializer_list<std::uint16_t>{1000, 2000})
+            EXPECT_EQ(open("10.0.0.7", port), Drop::None);
+        EXPECT_EQ(open("10.0.0.7", 3000), Drop::NatConnectionLimit);
+        EXPECT_EQ(open("10.0.0.8", 3000), Drop::None) << "another subscriber";
+        for (const std::uint16_t port : std::initializer_list<std::uint16_t>{1000, 2000, 3000})
+            EXPECT_EQ(open("10.1.0.7", port), Drop::None);
+        EXPECT_EQ(open("10.1.0.7", 4000), Drop::NatConnectionLimit) << "another rule";
+
+        // The address of the port changes, and what stood on the old one ends: all comes back.
+        std::vector<nat::PortAddresses> ports = test::port_addresses();
+        ports[kWan].ipv4 = addr("203.0.113.9");
+        static_cast<void>(box.setup().set_addresses(ports, box.now));
+        EXPECT_EQ(box.table().flush_port(kWan, box.now), 6U);
+
+        for (const std::uint16_t port : std::initializer_list<std::uint16_t>{1000, 2000})
+            EXPECT_EQ(open("10.0.0.7", port), Drop::None);
+        EXPECT_EQ(open("10.0.0.7", 3000), Drop::NatConnectionLimit);
+        EXPECT_EQ(box.carriers().at(0).check(), "");
+        EXPECT_EQ(box.carriers().at(1).totals().subscribers, 1U);
+    }
+}
+
+TEST(CarrierMasquerade, LimitsHowFastConnectionsAreOpened) {
+    nat::CarrierSettings s = masquerading(0, "0.0.0.0/0");
+    s.limits.new_per_second = 2;
+    NatBox box{{masquerade_from("0.0.0.0/0", 0, false)}, 4096, nat::Action::Accept, {}, {s}};
+    const auto open = [&](std::uint16_t port) {
+        return box.send(udp("10.0.0.7", port), kLan).drop();
+    };
+
+    EXPECT_EQ(open(1000), Drop::None);
+    EXPECT_EQ(open(1001), Drop::None);
+    EXPECT_EQ(open(1002), Drop::NatRateLimit);
+    box.now += kNanosPerSecond;
+    EXPECT_EQ(open(1002), Drop::None);
+}
+
+// snat and masquerade on the same address: each connection counts with its own rule's.
+TEST(CarrierMasquerade, IsNotMistakenForSnatToTheSameAddress) {
+    nat::CarrierSettings own;
+    own.outside = {ct::Family::Ipv4, addr("203.0.113.1"), addr("203.0.113.1")};
+    own.limits.connections = 1;
+    nat::Rule to_own = test::snat(test::target("203.0.113.1"));
+    to_own.match.proto = ct::ipproto::kTcp;
+    to_own.carrier = 1;
+    NatBox box{{to_own, masquerade_from("10.0.0.0/8", 0, false)},
+               4096,
+               nat::Action::Accept,
+               {},
+               {masquerading(1, "10.0.0.0/8"), own}};
+    EXPECT_EQ(box.send(udp("10.0.0.7", 1000), kLan).drop(), Drop::None);
+    EXPECT_EQ(box.send(PacketBuilder{}.ipv4("10.0.0.7", kServer).tcp(1000, 80), kLan).drop(),
+              Drop::None);
+    EXPECT_EQ(box.send(udp("10.0.0.7", 1001), kLan).drop(), Drop::NatConnectionLimit);
+    EXPECT_EQ(box.send(PacketBuilder{}.ipv4("10.0.0.7", kServer).tcp(1001, 80), kLan).drop(),
+              Drop::NatConnectionLimit);
+
+    EXPECT_EQ(box.table().flush(box.now), 2U);
+
+    EXPECT_EQ(box.send(udp("10.0.0.7", 1001), kLan).drop(), Drop::None);
+    EXPECT_EQ(box.send(PacketBuilder{}.ipv4("10.0.0.7", kServer).tcp(1001, 80), kLan).drop(),
+              Drop::None);
 }
 
 }  // namespace
