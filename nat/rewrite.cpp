@@ -91,8 +91,9 @@ ChecksumDelta rewrite_quoted(Packet& p) noexcept {
 }
 
 /// An ICMP error. Its destination is the endpoint that it is for. Its source may be any router on
-/// the way; where the mapping hides the source's side, the router hides behind the same address
-/// (RFC 5508 REQ-5), else it is shown as it is, as traceroute expects.
+/// the way; where the source's side is translated, be it by its port alone, the router hides behind
+/// the same address (RFC 5508 REQ-5), as in Linux; else it is shown as it is, as traceroute
+/// expects.
 void rewrite_error(Packet& p) noexcept {
     // It names a router for a destination that the receiver has never heard of, or not by that
     // name.
@@ -104,7 +105,8 @@ void rewrite_error(Packet& p) noexcept {
     const Tuple& own = original ? p.original : p.reply;
     const Tuple& other = original ? p.reply : p.original;
     Tuple to = p.tuple;
-    if (other.dst != own.src) to.src = other.dst;
+    if ((p.status & (original ? ct::status::kSrcNat : ct::status::kDstNat)) != 0)
+        to.src = other.dst;
     if (other.src != own.dst) to.dst = other.src;
 
     ChecksumDelta all;

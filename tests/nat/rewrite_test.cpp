@@ -89,7 +89,9 @@ void attach(ct::Packet& p, const ct::Tuple& original, const ct::Tuple& reply, Di
     p.original = original;
     p.reply = reply;
     p.dir = dir;
-    p.status = ct::status::kNatMask;
+    const ct::Tuple seen = ct::reply_of(reply);
+    if (original.src != seen.src || original.sport != seen.sport) p.status |= ct::status::kSrcNat;
+    if (original.dst != seen.dst || original.dport != seen.dport) p.status |= ct::status::kDstNat;
     p.state = ct::CtState::Established;
 }
 
@@ -464,11 +466,13 @@ TEST(Rewrite, ARouterInsideHidesBehindTheMappingsAddress) {
                             "behind DNAT");
 }
 
-TEST(Rewrite, ARouterIsShownAsItIsWhereOnlyAPortIsTranslated) {
+// As in Linux, which asks whether the side is translated and not what of it.
+TEST(Rewrite, ARouterHidesWhereOnlyAPortIsTranslatedToo) {
     const Make udp = protocols(40)[1].second;
+    const Flow f = flows()[4];
+    ASSERT_EQ(before(f, Dir::Original).from.ip, after(f, Dir::Original).from.ip);
 
-    expect_error_translated(flows()[4], udp, Dir::Original, "192.168.1.254", "192.168.1.254", 8,
-                            "port only");
+    expect_error_translated(f, udp, Dir::Original, "192.168.1.254", f.client, 8, "port only");
 }
 
 TEST(Rewrite, AnErrorAboutGreOrAnUnknownProtocolIsTranslatedToo) {
