@@ -345,6 +345,22 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
     return next;
 }
 
+/// What a packet is called depends on what was known before it, as in Linux.
+[[gnu::always_inline]] inline CtState state_of(const Packet& p, Meta before) noexcept {
+    if (p.dir == Dir::Reply || before.seen_reply()) return CtState::Established;
+    return (p.status & status::kExpected) != 0 ? CtState::Related : CtState::New;
+}
+
+/// What the event of an update is told for.
+[[gnu::always_inline]] inline std::uint16_t causes_of(const proto::Verdict& v, Meta before,
+                                                      Meta after) noexcept {
+    const bool killed = v.outcome == proto::Outcome::Kill;
+    const int causes = (after.seen_reply() && !before.seen_reply() ? cause::kReply : 0) |
+                       (after.assured() && !before.assured() ? cause::kAssured : 0) |
+                       (!killed && v.state_changed ? cause::kProtoinfo : 0);
+    return static_cast<std::uint16_t>(causes);
+}
+
 /// The packet belongs to no connection, whatever its tuple says; `state` is that of the connection
 /// which it claims.
 void Conntrack::Impl::disown(Worker& me, Packet& p, std::uint8_t state) const noexcept {
@@ -421,23 +437,16 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     }
     leave();
 
-    // What a packet is called depends on what was known before it, as in Linux.
-    p.state = p.dir == Dir::Reply || m.seen_reply() ? CtState::Established
-              : (p.status & status::kExpected) != 0 ? CtState::Related
-                                                    : CtState::New;
+    p.state = state_of(p, m);
     p.status = status_of(next, fixed_bits);
     if (adjusted) p.status |= status::kSeqAdjust;
     if (next.state() != m.state() && !killed) note_closing(me, h, m, next, ticks);
-    const bool promoted = next.assured() && !m.assured();
-    if (promoted) {
+    if (next.assured() && !m.assured()) {
         promote(h, fixed_bits);
         count_out(me);
     }
-    const int causes = (next.seen_reply() && !m.seen_reply() ? cause::kReply : 0) |
-                       (promoted ? cause::kAssured : 0) |
-                       (!killed && v.state_changed ? cause::kProtoinfo : 0);
-    if (causes != 0 && listening())
-        emit(w, EventType::Update, static_cast<std::uint16_t>(causes), h, now);
+    const std::uint16_t causes = causes_of(v, m, next);
+    if (causes != 0 && listening()) emit(w, EventType::Update, causes, h, now);
     if (killed) end(w, h, End::Deleted, true, now);
     if (invalid) disown(me, p, m.state());
 }
@@ -815,8 +824,11 @@ std::optional<std::uint8_t> Conntrack::lease_on(WorkerId w, const Tuple& reply, 
     const bool taken = d.index.find(d.index.bucket_of(h), d.index.tag_of(h), restarts, [&](Ref r) {
         if (r.index() == except.index) return false;
         Match m;
-        lease = d.pool.hot(r.index()).lease.load(std::memory_order_acquire);
-        return d.examine(r.index(), reply, k, ticks, m);
+        if (!d.examine(r.index(), reply, k, ticks, m)) return false;
+        const HotLine& hot = d.pool.hot(r.index());
+        lease = hot.lease.load(std::memory_order_acquire);
+        // Of the life that has the tuple, or else nobody has it any more.
+        return Meta{hot.meta.load(std::memory_order_acquire)}.generation() == m.conn.generation;
     });
     if (!taken) return std::nullopt;
     d.workers[w]->counters.found.add();
