@@ -22,7 +22,9 @@ bool Conntrack::inspect(ConnHandle h, Nanos now, Inspection& out) const noexcept
     out = Inspection{};
     if (!d.fill_snapshot(h.index, e, ticks, out.conn)) return false;
     out.age = Nanos{ticks - e.born} * kNanosPerTick;
-    out.out_port = d.pool.hot(h.index).out_port.load(std::memory_order_acquire);
+    const HotLine& hot = d.pool.hot(h.index);
+    out.out_port = hot.out_port.load(std::memory_order_acquire);
+    if (!same_life(Meta{hot.meta.load(std::memory_order_acquire)})) return false;
 
     const std::uint8_t protocol = e.original.proto;
     const bool varies = (e.fixed_bits & fixed::kVariant) != 0;

@@ -293,11 +293,17 @@ bool Session::change(const Request& request, ct::Snapshot& conn, const RenderOpt
                        (conn.labels[1] & c.label_mask[1]) == (c.labels[1] & c.label_mask[1]);
     if (is_so) return false;
     switch (context.ct.change(conn.handle, c, output.now, peer_)) {
-        case ct::Changed::Done:
-            // Read again unless it has expired by this, as one with a time-out of 0 does.
-            if (!context.ct.snapshot(conn.handle.index, output.now, conn) && c.timeout_s)
+        case ct::Changed::Done: {
+            // Read again unless it has expired by this, as one with a time-out of 0 does, or has
+            // ended otherwise: what is in its place then is another connection.
+            ct::Snapshot changed;
+            if (context.ct.snapshot(conn.handle.index, output.now, changed) &&
+                changed.handle == conn.handle)
+                conn = changed;
+            else if (c.timeout_s)
                 conn.timeout_s = *c.timeout_s;
             return true;
+        }
         case ct::Changed::Gone:
             return false;
         case ct::Changed::FixedTimeout:
