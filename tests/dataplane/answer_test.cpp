@@ -65,6 +65,17 @@ TEST(Answer, ResetOfASegmentWithAckTakesItsAcknowledgementAsSequence) {
     EXPECT_EQ(reset.packet.tcp_seq, 777U);
 }
 
+// RFC 9293 3.5.2 says what is to be reset; options are no part of it.
+TEST(Answer, ResetIsSentWhateverTheOptionsOfTheSegment) {
+    const Parsed segment{syn().tcp_options({1, 8, 99, 0}).build()};
+    ASSERT_EQ(segment.packet.drop, ct::Drop::None);
+
+    const Parsed reset{made([&](auto out) { return dp::answer::tcp_reset(out, segment.packet); })};
+
+    EXPECT_EQ(reset.packet.tuple, ct::reply_of(segment.packet.tuple));
+    EXPECT_EQ(reset.packet.tcp_ack, 1000U + 1);
+}
+
 TEST(Answer, ResetIsNeverAnsweredByAReset) {
     const Parsed segment{syn().flags("R").build()};
 

@@ -4,6 +4,7 @@
 #include "ct/conn/status.hpp"
 #include "ct/proto/proto.hpp"
 #include "dataplane/control/config.hpp"
+#include "tests/differential/port_rules.hpp"
 
 #include <fmt/format.h>
 
@@ -53,9 +54,25 @@ bool carries_icmp(const Bytes& ip) {
     return ip[0] >> 4U == 4 ? ip[9] == ct::ipproto::kIcmp : ip[6] == ct::ipproto::kIcmpv6;
 }
 
+/// What is wrong with the ports that the kernel (`a`) and Sluice (`b`) have chosen, or "". Once
+/// Sluice has given a source the port again that it had before (README.md), who else keeps his own
+/// may differ: `drifted`.
+std::string choice_differs(Nat nat, const Entry& a, const Entry& b, bool& drifted) {
+    const auto choice = choice_of(nat, a.original);
+    if (!choice) return "";
+    const bool alike = a.chosen.has_value() == b.chosen.has_value();
+    drifted = drifted || b.chosen_again;
+    if (!choice->always && !alike && !drifted) return "port kept";
+    for (const Entry* e : {&a, &b})
+        if (e->chosen && (*e->chosen < choice->first || *e->chosen > choice->last))
+            return "port out of its range";
+    return "";
+}
+
 /// What differs between two entries, or "".
-std::string differs(const Entry& a, const Entry& b, bool with_counters) {
+std::string differs(Nat nat, const Entry& a, const Entry& b, bool with_counters, bool& drifted) {
     if (a.original != b.original || a.reply != b.reply) return "tuples";
+    if (std::string what = choice_differs(nat, a, b, drifted); !what.empty()) return what;
     if (a.state != b.state) return "state";
     if (a.mark != b.mark) return "mark";
     if ((a.status & kStatusMask) != (b.status & kStatusMask)) return "status";
@@ -152,24 +169,27 @@ private:
             const auto& b = s.entries[i];
             if (a.has_value() != b.has_value()) return divergence("entry", text_of(a), text_of(b));
             if (!a) continue;
-            if (std::string what = differs(*a, *b, counts_alike(*a)); !what.empty())
+            if (std::string what = differs_here(*a, *b, counts_alike(*a)); !what.empty())
                 return divergence(std::move(what), to_text(*a), to_text(*b));
         }
         return {};
     }
 
+    [[nodiscard]] std::string differs_here(const Entry& a, const Entry& b, bool with_counters) {
+        return differs(profile_.nat, a, b, with_counters, drifted_);
+    }
     /// False for an entry that fragments were counted for: one by one, or put together.
     [[nodiscard]] bool counts_alike(const Entry& e) const {
         return std::none_of(fragmented_.begin(), fragmented_.end(),
                             [&](const ct::Tuple& t) { return t == e.original || t == e.reply; });
     }
 
-    std::optional<Divergence> table() const {
+    std::optional<Divergence> table() {
         for (const Entry& e : kernel_.table) {
             if (is_summed_otherwise(e.original)) continue;
             const auto twin = find(sluice_.table, e);
             if (twin == sluice_.table.end()) return divergence("table", to_text(e), "none");
-            if (const std::string what = differs(e, *twin, counts_alike(e)); !what.empty())
+            if (const std::string what = differs_here(e, *twin, counts_alike(e)); !what.empty())
                 return divergence("table: " + what, to_text(e), to_text(*twin));
         }
         for (const Entry& e : sluice_.table)
@@ -234,7 +254,7 @@ private:
             if (key == original) return told;
         return {};
     }
-    [[nodiscard]] bool told_alike(const Happening& a, const Happening& b) const {
+    [[nodiscard]] bool told_alike(const Happening& a, const Happening& b) {
         if (a.kind != b.kind) return false;
         const bool ends = a.kind == Happening::Kind::Destroy;
         // The kernel waits for all fragments.
@@ -244,7 +264,7 @@ private:
         Entry x = a.entry;
         Entry y = b.entry;
         x.timeout_s = y.timeout_s = 0;
-        return differs(x, y, ends && counts_alike(x)).empty();
+        return differs_here(x, y, ends && counts_alike(x)).empty();
     }
     static std::string happening_text(const Happening& h) {
         constexpr std::array kKinds{"NEW", "UPDATE", "DESTROY"};
@@ -290,6 +310,7 @@ private:
     bool any_forwarded_ = false;  ///< of the datagram so far
     std::string not_forwarded_;   ///< the first such fragment of the datagram so far
     std::vector<ct::Tuple> fragmented_;
+    bool drifted_ = false;        ///< see choice_differs()
     std::uint64_t unmapped_ = 0;  ///< packets for which no mapping was free
     // What was counted for packets that are not compared.
     Counts apart_kernel_;
@@ -300,10 +321,11 @@ private:
 
 std::string to_text(const Entry& e) {
     const char* const state = ct::proto::state_name(e.original.proto, e.state);
-    return fmt::format("proto {} {} s {}{}{} [{}] reply [{}] packets {}/{} bytes {}/{}",
+    const std::string chosen = e.chosen ? fmt::format(" chosen {}", *e.chosen) : "";
+    return fmt::format("proto {} {} s {}{}{} [{}] reply [{}]{} packets {}/{} bytes {}/{}",
                        e.original.proto, e.timeout_s, state, *state == '\0' ? "" : " ",
-                       status_text(e.status), to_text(e.original), to_text(e.reply), e.packets[0],
-                       e.packets[1], e.bytes[0], e.bytes[1]);
+                       status_text(e.status), to_text(e.original), to_text(e.reply), chosen,
+                       e.packets[0], e.packets[1], e.bytes[0], e.bytes[1]);
 }
 
 std::string to_text(const Observation& o) {

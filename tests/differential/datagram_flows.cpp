@@ -18,15 +18,21 @@ public:
         : pair_{pair},
           proto_{proto},
           sport_{sport},
-          dport_{s.random.any<std::uint16_t>({53, 123, 4500, 443})},
-          key_{tuple_of(pair, proto, sport, dport_)} {}
+          dport_{s.random.any<std::uint16_t>({53, 123, 4500, 443})} {
+        if (pair.service != 0) dport_ = pair.service;
+        key_ = tuple_of(pair, proto, sport, dport_);
+    }
 
     void act(Script& s) override {
         Random& r = s.random;
         if (!certain(s)) return other_things(s);
         const std::uint32_t n = r.between(1, 3);
-        for (std::uint32_t i = 0; i < n; ++i)
-            if (certain(s)) send(s, r.percent(55) ? From::Client : From::Server);
+        for (std::uint32_t i = 0; i < n; ++i) {
+            if (!certain(s)) return;
+            const From f = r.percent(55) ? From::Client : From::Server;
+            // A datagram that opens nothing would not count in the flow's age.
+            send(s, gone(s) && !s.wan_opens ? From::Client : f);
+        }
     }
 
 private:

@@ -17,7 +17,13 @@ struct Menu {
     std::size_t packets = 200;
     /// Only flows of this kind, as in kKinds; empty: all.
     std::string only;
+    /// Several clients have the same ports and talk to the same of one server.
+    bool crowded = false;
+    bool wan_opens = true;  ///< see Script
 };
+
+/// `menu` as a profile asks for it.
+[[nodiscard]] Menu menu_for(const Profile& profile, Menu menu);
 
 /// Kinds of flows.
 inline constexpr const char* kKinds[] = {"tcp",  "udp", "udplite", "icmp",     "icmp-error",

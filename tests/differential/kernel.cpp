@@ -118,6 +118,9 @@ std::array<Descriptor, 2> make_router(const Profile& p) {
     set_sysctl("ipv4/conf/all/send_redirects", 0);
     set_sysctl("ipv4/ip_forward", 1);
     set_sysctl("ipv6/conf/all/forwarding", 1);
+    // Whatever is sent to the router itself is answered, however often.
+    set_sysctl("ipv4/icmp_ratemask", 0);
+    set_sysctl("ipv6/icmp/ratelimit", 0);
     // What nobody is known by is dropped without a word, which would be counted.
     if (p.nat != Nat::None)
         links += "route add blackhole 203.0.113.0/24\nroute add blackhole 2001:db8:3::/64\n";
@@ -179,7 +182,10 @@ std::string why_no_kernel() {
 }
 
 Kernel::Kernel(const Profile& profile)
-    : tun_{make_router(profile)}, log_{kLogGroup}, translates_{profile.nat != Nat::None} {
+    : tun_{make_router(profile)},
+      book_{profile.nat},
+      log_{kLogGroup},
+      translates_{profile.nat != Nat::None} {
     reset();
 }
 
@@ -203,7 +209,9 @@ void Kernel::check_clock() {
     disturbed_ = disturbed_ || now - since_ > kCertain || now - awake_since_ > kYoung;
 }
 
-Observation Kernel::packet(const Step& step) {
+Observation Kernel::packet(const Step& given) {
+    const Step step =
+        book_.addressed(given, [this](const ct::Tuple& t) { return conntrack_.find(t); });
     Observation o;
     const ssize_t sent = write(tun_[step.port].get(), step.ip.data(), step.ip.size());
     // The tun device itself refuses what is neither IPv4 nor IPv6 (EINVAL); the router dropped it.
@@ -221,6 +229,7 @@ Observation Kernel::packet(const Step& step) {
         o.entries.push_back(conntrack_.find(key));
         if (o.entries.back()) remember(*o.entries.back());
     }
+    book_.settle(step, o);
     hear();
     check_clock();
     return o;
@@ -228,7 +237,9 @@ Observation Kernel::packet(const Step& step) {
 
 void Kernel::hear() {
     events_.read([&](Happening::Kind kind, const Entry& e, std::uint32_t by) {
-        if (by != conntrack_.portid()) heard_.push_back({kind, step_, e});
+        if (by == conntrack_.portid()) return;
+        heard_.push_back({kind, step_, e});
+        book_.settle(heard_.back().entry);
     });
 }
 
@@ -241,7 +252,10 @@ std::vector<Entry> Kernel::table() {
     std::vector<Entry> all = conntrack_.dump();
     hear();
     check_clock();
-    for (const Entry& e : all) remember(e);
+    for (Entry& e : all) {
+        remember(e);
+        book_.settle(e);
+    }
     return all;
 }
 
@@ -290,6 +304,7 @@ void Kernel::reset() {
     for (const ct::Tuple& original : known_) conntrack_.erase(original);
     hear();
     heard_.clear();
+    book_.reset();
     step_ = 0;
     known_.clear();
     base_ = conntrack_.counts();

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "tests/differential/netlink.hpp"
+#include "tests/differential/port_book.hpp"
 #include "tests/differential/trace.hpp"
 
 #include <array>
@@ -83,6 +84,7 @@ private:
     void remember(const Entry& e);
 
     std::array<Descriptor, 2> tun_;
+    PortBook book_;
     Ctnetlink conntrack_;
     EventLog events_;
     RuleLog log_;

@@ -107,7 +107,7 @@ Sum run_profile(std::size_t index, const Options& options) {
     for (std::size_t at = 0; at < seeds.size(); at += runner.count()) {
         std::vector<std::vector<Step>> all;
         for (std::size_t i = at; i < std::min(seeds.size(), at + runner.count()); ++i)
-            all.push_back(dressed(profile, generate(seeds[i], options.menu)));
+            all.push_back(dressed(profile, generate(seeds[i], menu_for(profile, options.menu))));
         std::vector<const std::vector<Step>*> batch;
         for (const auto& steps : all) batch.push_back(&steps);
         std::vector<Record> kernel = runner.run(batch);

@@ -44,7 +44,7 @@ FirstSeeds run_profile(std::size_t index, std::uint64_t seeds) {
         std::vector<std::vector<Step>> all;
         for (; seed <= seeds && all.size() < kBatch; seed += step) {
             numbers.push_back(seed);
-            all.push_back(dressed(profile, generate(seed, {})));
+            all.push_back(dressed(profile, generate(seed, menu_for(profile, {}))));
         }
         std::vector<const std::vector<Step>*> batch;
         for (const auto& steps : all) batch.push_back(&steps);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Plants faults into copies of the tracker's sources, each behind a switch (mutation.hpp).
+"""Plants faults into copies of the sources of tracker and NAT, each behind a switch (mutation.hpp).
 
 usage: mutate.py SOURCE_ROOT OUTPUT_FOLDER
 
@@ -12,8 +12,9 @@ this ends with an error that names the fault, and the list below has to follow.
 import sys
 from pathlib import Path
 
-TCP, WINDOW, SCTP, PROTO = (
+TCP, WINDOW, SCTP, PROTO, REWRITE = (
     "ct/proto/tcp.cpp", "ct/proto/tcp_window.hpp", "ct/proto/sctp.cpp", "ct/proto/proto.cpp",
+    "nat/rewrite.cpp",
 )
 
 # (name, file, expression, what stands there instead)
@@ -42,6 +43,9 @@ FAULTS = [
      "t.state == SctpState::Closed && to == SctpState::Closed && !t.opens", "false"),
     ("a COOKIE ECHO needs no tag", SCTP,
      "fits(t.tag == t.own.tag)", "fits(true)"),
+    ("a router shows itself in front of who is translated by his port alone", REWRITE,
+     "(p.status & (original ? ct::status::kSrcNat : ct::status::kDstNat)) != 0",
+     "other.dst != own.src"),
 ]
 
 # Output file -> source. What includes WINDOW gets its copy in the place of the include.
@@ -50,6 +54,7 @@ COPIES = {
     "mutant_sctp.cpp": SCTP,
     "mutant_proto.cpp": PROTO,
     "mutant_conntrack.cpp": "ct/conntrack.cpp",
+    "mutant_rewrite.cpp": REWRITE,
 }
 
 

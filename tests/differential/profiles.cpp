@@ -15,6 +15,9 @@ const std::vector<Profile>& profiles() {
         {.name = "snat", .nat = Nat::Source},
         {.name = "dnat", .nat = Nat::Destination},
         {.name = "masquerade", .nat = Nat::Masquerade},
+        {.name = "redirect", .nat = Nat::Redirect},
+        {.name = "ports", .nat = Nat::Ports},
+        {.name = "crowded", .nat = Nat::Crowded},
         {.name = "zones-marks", .zones = true, .marks = true},
     };
     return all;

@@ -26,6 +26,7 @@ struct Pair {
     ct::Family family = ct::Family::Ipv4;
     std::string client;
     std::string server;
+    std::uint16_t service = 0;  ///< the server's port, of TCP and UDP; 0: any
 
     /// The network layer of a packet.
     [[nodiscard]] test::PacketBuilder from(From f) const;
@@ -33,9 +34,11 @@ struct Pair {
 
 class Script {
 public:
-    explicit Script(std::uint64_t seed) : random{seed} {}
+    Script(std::uint64_t seed, bool servers_open) : random{seed}, wan_opens{servers_open} {}
 
     Random random;
+    /// The router lets servers open connections, too.
+    const bool wan_opens;
 
     /// A packet of a flow goes on its way. `key` is the tuple under which the flow is known.
     void send(From from, const test::PacketBuilder& packet, const ct::Tuple& key, std::string note);

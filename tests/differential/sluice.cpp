@@ -15,6 +15,8 @@ constexpr std::uint32_t kMaxEntries = 1024;
 constexpr ct::Nanos kEpoch = 1'700'000'000ULL * ct::kNanosPerSecond;
 /// On paper; about what the kernel takes in earnest.
 constexpr ct::Nanos kBetweenPackets = 50'000;
+/// Longer than replay takes to look for expired entries.
+constexpr ct::Nanos kUntilReaped = 3 * ct::kNanosPerSecond;
 /// Longer than any time-out: what a seed leaves behind is gone when the next one begins.
 constexpr ct::Nanos kBetweenSeeds = 20ULL * 86'400 * ct::kNanosPerSecond;
 
@@ -28,6 +30,8 @@ dp::Config make_config(const Profile& p) {
             "[[port]]\nname = \"tun{}\"\ndevice = \"net_null{}\"\nmtu = 9000\n"
             "addresses = [\"{}/24\", \"{}/64\"]\n",
             i, i, kPortAddress[i], kPortAddress6[i]);
+    // Whatever is sent to the router itself is answered, however often.
+    text += "[forward]\nicmp_rate = 1000000\nicmp_burst = 1000000\n";
     text += config_rules(p);
     return dp::parse_config(text, "differential " + p.name);
 }
@@ -82,9 +86,18 @@ Entry entry_of(const ct::Snapshot& s) {
     return e;
 }
 
+/// The entry of `all` that has `key` as one of its tuples.
+std::optional<Entry> find_in(const std::vector<Entry>& all, const ct::Tuple& key) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const Entry& e) {
+        return e.original == key || e.reply == key;
+    });
+    return found == all.end() ? std::nullopt : std::optional{*found};
+}
+
 }  // namespace
 
-Sluice::Sluice(const Profile& profile) : config_{make_config(profile)}, now_{kEpoch} {
+Sluice::Sluice(const Profile& profile)
+    : book_{profile.nat}, config_{make_config(profile)}, now_{kEpoch} {
     dp::replay::Listeners listeners;
     listeners.frame = [this](ct::PortId port, ct::Nanos, std::span<const std::uint8_t> frame) {
         if (port == 1 - port_in_)
@@ -92,6 +105,8 @@ Sluice::Sluice(const Profile& profile) : config_{make_config(profile)}, now_{kEp
     };
     listeners.event = [this](const ct::Event& e) {
         events_.push_back({static_cast<Happening::Kind>(e.type), step_, entry_of(e.conn)});
+        book_.settle(events_.back().entry);
+        if (e.type == ct::EventType::Destroy) book_.end(events_.back().entry);
     };
     listeners.verdict = [this](std::uint64_t n, const dp::replay::Verdict& v) {
         if (n < verdicts_.size()) verdicts_[n] = v;
@@ -109,8 +124,10 @@ std::vector<Entry> Sluice::table() const {
     return all;
 }
 
-Observation Sluice::packet(const Step& step) {
+Observation Sluice::packet(const Step& given) {
     now_ += kBetweenPackets;
+    const Step step =
+        book_.addressed(given, [this](const ct::Tuple& t) { return find_in(table(), t); });
     const std::size_t number = verdicts_.size();
     // Until it is decided: a fragment may wait for its first.
     verdicts_.push_back({.drop = ct::Drop::Stopped});
@@ -122,15 +139,8 @@ Observation Sluice::packet(const Step& step) {
     Observation o;
     o.out = std::move(out_);
     const std::vector<Entry> entries = table();
-    for (const ct::Tuple& key : step.keys) {
-        const auto found = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) {
-            return e.original == key || e.reply == key;
-        });
-        if (found == entries.end())
-            o.entries.emplace_back();
-        else
-            o.entries.emplace_back(*found);
-    }
+    for (const ct::Tuple& key : step.keys) o.entries.push_back(find_in(entries, key));
+    book_.settle(step, o);
     return o;
 }
 
@@ -139,6 +149,7 @@ Record Sluice::run(const std::vector<Step>& steps) {
     engine_->pass_time(now_);
     verdicts_.clear();
     events_.clear();
+    book_.reset();
     const ct::Counters before = engine_->conntrack().counters();
 
     Record record;
@@ -155,7 +166,14 @@ Record Sluice::run(const std::vector<Step>& steps) {
     for (std::size_t i = 0, number = 0; i < steps.size(); ++i)
         if (steps[i].kind == Step::Kind::Packet) tell(verdicts_[number++], record.after[i]);
     record.table = table();
+    for (Entry& e : record.table) book_.settle(e);
+    // What has expired by now and was not reaped yet is told of in a moment; what lives, does not
+    // end with the seed.
+    engine_->pass_time(now_ + kUntilReaped);
     record.events = events_;
+    std::erase_if(record.events, [&](const Happening& h) {
+        return h.step == steps.size() && find_in(record.table, h.entry.original).has_value();
+    });
     const ct::Counters after = engine_->conntrack().counters();
     record.counts = {.invalid = after.invalid - before.invalid,
                      .insert_failed = after.insert_failed - before.insert_failed,

@@ -6,6 +6,7 @@
 
 #include "dataplane/control/config.hpp"
 #include "dataplane/replay/engine.hpp"
+#include "tests/differential/port_book.hpp"
 #include "tests/differential/trace.hpp"
 
 #include <memory>
@@ -25,6 +26,7 @@ private:
     [[nodiscard]] Observation packet(const Step& step);
     [[nodiscard]] std::vector<Entry> table() const;
 
+    PortBook book_;
     dp::Config config_;
     std::unique_ptr<dp::replay::Engine> engine_;
     ct::Nanos now_ = 0;

@@ -462,7 +462,8 @@ private:
 
 std::unique_ptr<Flow> make_tcp(Script& s, const Pair& pair, std::uint16_t number) {
     const auto sport = static_cast<std::uint16_t>(40'000 + number);
-    return std::make_unique<TcpFlow>(s, pair, sport, s.random.any<std::uint16_t>({80, 443, 22}));
+    const auto dport = s.random.any<std::uint16_t>({80, 443, 22});
+    return std::make_unique<TcpFlow>(s, pair, sport, pair.service != 0 ? pair.service : dport);
 }
 
 }  // namespace differential

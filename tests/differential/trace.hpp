@@ -49,6 +49,10 @@ struct Entry {
     std::array<std::uint64_t, 2> packets{};  ///< by direction
     std::array<std::uint64_t, 2> bytes{};
     std::uint32_t mark = 0;
+    /// The port that the router has chosen, if it is not the connection's own, in whose place it
+    /// stood in `reply` (port_book.hpp).
+    std::optional<std::uint16_t> chosen{};
+    bool chosen_again = false;  ///< its source had that port before
 };
 
 /// What a router showed of a packet.
@@ -90,8 +94,13 @@ struct Record {
     std::vector<Happening> events;
 };
 
-/// What the routers translate (world.hpp).
-enum class Nat : std::uint8_t { None, Source, Destination, Masquerade };
+/// What the routers translate (world.hpp, port_rules.hpp).
+enum class Nat : std::uint8_t { None, Source, Destination, Masquerade, Redirect, Ports, Crowded };
+
+/// True if rules leave the choice of some ports to the router.
+[[nodiscard]] constexpr bool chooses_ports(Nat nat) {
+    return nat >= Nat::Redirect;
+}
 
 /// A set of sysctls and rules that both routers are given.
 struct Profile {

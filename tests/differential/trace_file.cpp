@@ -77,9 +77,12 @@ Entry read_entry(std::istringstream& in, const ct::Tuple& key) {
         bytes >> e.bytes[0] >> e.bytes[1];
     if (!in || packets != "packets" || bytes != "bytes")
         throw std::invalid_argument("an entry has direction, state, status, seconds and counters");
-    std::string mark;
-    if (in >> mark && (mark != "mark" || !(in >> e.mark)))
-        throw std::invalid_argument("behind an entry's counters there may be its mark");
+    for (std::string word; in >> word;) {
+        if (word == "mark" && in >> e.mark) continue;
+        if (word == "chosen" && in >> e.chosen.emplace()) continue;
+        throw std::invalid_argument(
+            "behind an entry's counters there may be its mark and a chosen port");
+    }
     e.original = dir == "original" ? key : reply_of(key);
     e.reply = reply_of(e.original);
     e.state = static_cast<std::uint8_t>(state);
@@ -193,10 +196,12 @@ void write_trace(const std::string& path, const Trace& trace, const std::string&
             out << line_of("key", s.keys[k]) << '\n';
             if (!o.entries[k]) continue;
             const Entry& e = *o.entries[k];
-            out << fmt::format("entry {} {} {:#x} {} packets {} {} bytes {} {}{}\n",
+            const std::string mark = e.mark == 0 ? "" : fmt::format(" mark {}", e.mark);
+            const std::string chosen = e.chosen ? fmt::format(" chosen {}", *e.chosen) : "";
+            out << fmt::format("entry {} {} {:#x} {} packets {} {} bytes {} {}{}{}\n",
                                e.original == s.keys[k] ? "original" : "reply", e.state, e.status,
                                e.timeout_s, e.packets[0], e.packets[1], e.bytes[0], e.bytes[1],
-                               e.mark == 0 ? "" : fmt::format(" mark {}", e.mark));
+                               mark, chosen);
             if (e.reply == reply_of(e.original)) continue;
             out << line_of("original", e.original) << '\n' << line_of("reply", e.reply) << '\n';
         }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tests/differential/world.hpp"
 
-#include "ct/wire/checksum.hpp"
 #include "ct/wire/headers.hpp"
 #include "ct/wire/parse.hpp"
+#include "tests/differential/port_rules.hpp"
+#include "tests/differential/rewriting.hpp"
 #include "tests/support/packet_builder.hpp"
 
 #include <fmt/format.h>
@@ -14,11 +15,14 @@
 namespace differential {
 namespace {
 
+using namespace rewriting;
+
 // The generator's hosts (generator.cpp).
 constexpr int kFirstHost = 10;
 constexpr int kLastClient = 13;
 constexpr int kLastServer = 12;
-constexpr int kHidden = 100;  ///< what SNAT adds to a client's number
+constexpr int kHidden = 100;      ///< what SNAT adds to a client's number
+constexpr int kMasqueraded = 12;  ///< the first client that is masqueraded under Nat::Ports
 /// A host whose flows are in a zone, and one of whose flows only the way from it is.
 constexpr int kZoned = 11;
 constexpr std::uint16_t kZone = 5;
@@ -40,15 +44,16 @@ std::vector<Alias> aliases(Nat nat) {
             all.push_back(
                 {fmt::format("2001:db8:2::{}", n), fmt::format("2001:db8:3::{}", n), true});
         }
-    if (nat == Nat::Source || nat == Nat::Masquerade)
+    if (nat != Nat::None && nat != Nat::Destination && nat != Nat::Redirect)
         for (int n = kFirstHost; n <= kLastClient; ++n) {
-            const bool own = nat == Nat::Masquerade;
+            const bool own = nat == Nat::Masquerade || (nat == Nat::Ports && n >= kMasqueraded);
+            const bool shared = nat == Nat::Crowded;
+            const int outside = shared ? kHidden : kHidden + n;
             all.push_back({fmt::format("192.0.2.{}", n),
-                           own ? kPortAddress[1] : fmt::format("203.0.113.{}", kHidden + n),
+                           own || shared ? kPortAddress[1] : fmt::format("203.0.113.{}", outside),
                            false});
             all.push_back({fmt::format("2001:db8:1::{}", n),
-                           own ? kPortAddress6[1] : fmt::format("2001:db8:3::{}", kHidden + n),
-                           true});
+                           own ? kPortAddress6[1] : fmt::format("2001:db8:3::{}", outside), true});
         }
     return all;
 }
@@ -65,6 +70,11 @@ std::string nft_nat(Nat nat) {
                                 a.known_as);
     }
     if (nat == Nat::Masquerade) post = "    oifname tun1 masquerade\n";
+    if (chooses_ports(nat)) {
+        const NftChains chains = nft_port_rules(nat);
+        pre = chains.before;
+        post = chains.behind;
+    }
     return fmt::format(
         "  chain before {{\n    type nat hook prerouting priority dstnat;\n{}  }}\n"
         "  chain behind {{\n    type nat hook postrouting priority srcnat;\n{}  }}\n"
@@ -121,6 +131,7 @@ std::string config_nat(Nat nat) {
     for (const char* own : {kPortAddress[1], kPortAddress6[1]})
         out += fmt::format(
             "[[rule]]\nchain = \"filter\"\nin = \"tun1\"\ndst = \"{}\"\naction = \"drop\"\n", own);
+    if (chooses_ports(nat)) return out + config_port_rules(nat);
     if (nat == Nat::Masquerade)
         out += "[[rule]]\nchain = \"nat\"\nout = \"tun1\"\naction = \"masquerade\"\n";
     for (const Alias& a : aliases(nat)) {
@@ -165,23 +176,10 @@ std::vector<std::uint16_t> zones_of(const ct::Tuple& t) {
     return {0};
 }
 
-bool is_icmp_error(const Bytes& ip) {
-    const bool six = !ip.empty() && ip[0] >> 4U == 6;
-    const std::size_t l4 = six ? 40 : 20;
-    if (ip.size() < l4 + sizeof(ct::IcmpHeader)) return false;
-    const std::uint8_t type = ip[l4];
-    if (six) return ip[6] == ct::ipproto::kIcmpv6 && type < 128;
-    return ip[9] == ct::ipproto::kIcmp &&
-           (type == 3 || type == 4 || type == 5 || type == 11 || type == 12);
-}
-
 /// Puts other addresses into packets, with every checksum as right or as wrong as it was.
 class Translator {
 public:
-    explicit Translator(Nat nat) : nat_{nat} {
-        for (const Alias& a : aliases(nat))
-            table_.emplace_back(test::addr(a.real), test::addr(a.known_as));
-    }
+    explicit Translator(Nat nat) : nat_{nat}, table_{known_by(nat)} {}
 
     /// The address by which those on the other side know `a`.
     [[nodiscard]] ct::Addr known_as(const ct::Addr& a) const {
@@ -193,88 +191,33 @@ public:
     void translate(Step& step) const {
         // Clients speak to servers whom DNAT hides, and servers to clients whom SNAT hides.
         const std::uint8_t speaks_to_hidden = nat_ == Nat::Destination ? 0 : 1;
-        if (step.port != speaks_to_hidden || step.ip.size() < header(step.ip)) return;
+        if (step.port != speaks_to_hidden || step.ip.size() < header_size(step.ip)) return;
         Bytes& ip = step.ip;
         ct::ChecksumDelta outer = replace(ip, 0, Field::Dst);
-        std::size_t l4 = header(ip);
-        std::uint8_t proto = protocol(ip, 0);
-        if (proto == ct::ipext::kFragment && ip.size() >= l4 + 8) {
-            if (((ip[l4 + 2] << 8U | ip[l4 + 3]) & 0xfff8) != 0) return;
-            proto = ip[l4];
-            l4 += 8;
-        }
+        const Transport l4 = transport_of(ip);
+        if (!l4.there) return;
         if (is_icmp_error(ip)) {
-            ct::ChecksumDelta inside;
-            translate_quoted(ip, l4 + sizeof(ct::IcmpHeader), inside);
-            if (protocol(ip, 0) == ct::ipproto::kIcmp) outer = {};
-            outer.add(inside);
-            apply(ip, l4 + 2, outer);
+            const Bytes before = ip;
+            translate_quoted(ip, l4.at + sizeof(ct::IcmpHeader));
+            if (protocol(ip) == ct::ipproto::kIcmp) outer = {};
+            // The error's checksum covers all of what it quotes.
+            outer.add(difference(before, ip, l4.at + sizeof(ct::IcmpHeader)));
+            apply(ip, l4.at + 2, outer);
             return;
         }
-        if (!is_later_fragment(ip)) fix_transport(ip, proto, l4, outer);
+        fix_transport(ip, l4.proto, l4.at, outer);
     }
 
 private:
-    enum class Field : std::uint8_t { Src, Dst };
-
-    static bool six(const Bytes& ip, std::size_t at) { return ip[at] >> 4U == 6; }
-    static std::size_t header(const Bytes& ip) { return !ip.empty() && six(ip, 0) ? 40 : 20; }
-    /// Other extension headers than IPv6's fragment header are not looked behind.
-    static std::uint8_t protocol(const Bytes& ip, std::size_t at) {
-        return six(ip, at) ? ip[at + 6] : ip[at + 9];
-    }
-    static bool is_later_fragment(const Bytes& ip) {
-        return !six(ip, 0) && ((ip[6] & 0x1f) != 0 || ip[7] != 0);
-    }
-    /// Replaces an address of the IP header at `at`; IPv4's own checksum follows.
     ct::ChecksumDelta replace(Bytes& ip, std::size_t at, Field field) const {
-        const bool v6 = six(ip, at);
-        const std::size_t size = v6 ? 16 : 4;
-        const std::size_t where = at + (v6 ? 8 : 12) + (field == Field::Dst ? size : 0);
-        ct::ChecksumDelta delta;
-        if (ip.size() < where + size) return delta;
-        ct::Addr a;
-        std::copy_n(ip.begin() + static_cast<std::ptrdiff_t>(where), size, a.bytes.begin());
-        const ct::Addr b = known_as(a);
-        if (a == b) return delta;
-        delta.replace(a, b, v6 ? ct::Family::Ipv6 : ct::Family::Ipv4);
-        std::copy_n(b.bytes.begin(), size, ip.begin() + static_cast<std::ptrdiff_t>(where));
-        if (!v6 && ip.size() >= at + 12) apply(ip, at + 10, delta);
-        return delta;
-    }
-    static void apply(Bytes& ip, std::size_t at, const ct::ChecksumDelta& delta) {
-        if (ip.size() < at + 2) return;
-        ct::store(ip.data() + at, delta.apply(ct::load<ct::Be16>(ip.data() + at)));
-    }
-    static void fix_transport(Bytes& ip, std::uint8_t proto, std::size_t l4,
-                              const ct::ChecksumDelta& delta) {
-        switch (proto) {
-            case ct::ipproto::kTcp:
-                return apply(ip, l4 + 16, delta);
-            case ct::ipproto::kIcmpv6:
-                return apply(ip, l4 + 2, delta);
-            case ct::ipproto::kUdp:
-            case ct::ipproto::kUdplite: {
-                if (ip.size() < l4 + 8 || (ip[l4 + 6] == 0 && ip[l4 + 7] == 0)) return;
-                ct::store(ip.data() + l4 + 6,
-                          delta.apply_udp(ct::load<ct::Be16>(ip.data() + l4 + 6)));
-                return;
-            }
-            default:
-                return;
-        }
+        return put_address(ip, at, field, known_as(address(ip, at, field)));
     }
     /// The packet inside an error is one that the speaker has got: from whom is hidden.
-    void translate_quoted(Bytes& ip, std::size_t at, ct::ChecksumDelta& covering) const {
-        const bool v6 = six(ip, 0);
-        const Bytes before = ip;
-        if (ip.size() < at + (v6 ? 40 : 20) || six(ip, at) != v6) return;
+    void translate_quoted(Bytes& ip, std::size_t at) const {
+        const bool v6 = is_six(ip, 0);
+        if (ip.size() < at + (v6 ? 40 : 20) || is_six(ip, at) != v6) return;
         const ct::ChecksumDelta delta = replace(ip, at, Field::Src);
         fix_transport(ip, protocol(ip, at), at + (v6 ? 40 : 20), delta);
-        // The error's checksum covers all of it.
-        for (std::size_t i = at; i + 1 < ip.size(); i += 2)
-            covering.replace(ct::load<ct::Be16>(before.data() + i),
-                             ct::load<ct::Be16>(ip.data() + i));
     }
 
     Nat nat_;
@@ -299,7 +242,45 @@ bool is_translated_otherwise(const Bytes& ip, std::size_t at = 0) {
     return is_icmp_error(ip) && is_translated_otherwise(ip, l4 + sizeof(ct::IcmpHeader));
 }
 
+/// True of ICMPv6 node information (RFC 4620), whose identifier the kernel chooses for the entry
+/// and leaves as it is in the packet; and of errors about it.
+bool is_node_information(const Bytes& ip, std::size_t at = 0) {
+    if (ip.size() <= at + 40 || !is_six(ip, at) || ip[at + 6] != ct::ipproto::kIcmpv6) return false;
+    const std::uint8_t type = ip[at + 40];
+    if (type == 139 || type == 140) return true;
+    return at == 0 && is_icmp_error(ip) && is_node_information(ip, 40 + sizeof(ct::IcmpHeader));
+}
+
+/// True of a TCP segment whose options do not add up: the kernel's own TCP does not answer it.
+bool has_odd_options(const Bytes& ip) {
+    const std::size_t l4 = header_size(ip);
+    if (ip.size() < l4 + 20 || protocol(ip) != ct::ipproto::kTcp) return false;
+    const std::size_t end = std::min(ip.size(), l4 + std::size_t{ip[l4 + 12]} / 16 * 4);
+    for (std::size_t at = l4 + 20; at < end && ip[at] != 0;) {
+        if (ip[at] == 1) {
+            ++at;
+            continue;
+        }
+        if (at + 1 >= end || ip[at + 1] < 2 || ip[at + 1] > end - at) return true;
+        at += ip[at + 1];
+    }
+    return false;
+}
+
+bool is_left_out(const Profile& p, const Step& s) {
+    if (s.kind != Step::Kind::Packet || p.nat == Nat::None) return false;
+    if (p.nat == Nat::Redirect && has_odd_options(s.ip)) return true;
+    return is_translated_otherwise(s.ip) || (chooses_ports(p.nat) && is_node_information(s.ip));
+}
+
 }  // namespace
+
+std::vector<std::pair<ct::Addr, ct::Addr>> known_by(Nat nat) {
+    std::vector<std::pair<ct::Addr, ct::Addr>> all;
+    for (const Alias& a : aliases(nat))
+        all.emplace_back(test::addr(a.real), test::addr(a.known_as));
+    return all;
+}
 
 std::string nft_rules(const Profile& p) {
     std::string rules;
@@ -320,17 +301,13 @@ std::string config_rules(const Profile& p) {
 std::vector<Step> dressed(const Profile& p, std::vector<Step> steps) {
     if (p.nat == Nat::None && !p.zones) return steps;
     const Translator translator{p.nat};
-    if (p.nat != Nat::None)
-        steps.erase(std::remove_if(steps.begin(), steps.end(),
-                                   [](const Step& s) {
-                                       return s.kind == Step::Kind::Packet &&
-                                              is_translated_otherwise(s.ip);
-                                   }),
-                    steps.end());
+    std::erase_if(steps, [&p](const Step& s) { return is_left_out(p, s); });
     for (Step& step : steps) {
         if (step.kind != Step::Kind::Packet) continue;
-        if (p.nat != Nat::None) {
-            translator.translate(step);
+        if (chooses_ports(p.nat) && step.port != 0) {
+            step.keys.resize(1);  // the rest is found where the packet gets its ports
+        } else if (p.nat != Nat::None) {
+            if (!chooses_ports(p.nat)) translator.translate(step);
             step.keys.resize(1);
             if (p.nat == Nat::Destination) step.keys[0].dst = translator.known_as(step.keys[0].dst);
             if (const auto own = tuple_in(step.ip);

@@ -316,6 +316,21 @@ TEST(NatSetup, ASourceKeepsItsMappedPortTowardsOtherDestinations) {
         << "another source is not concerned";
 }
 
+// Linux asks whether a mapping of the source lives, and would go back to its own port.
+TEST(NatSetup, ASourceIsGivenItsLastMappedPortAgainWhenTheMappingHasEnded) {
+    NatBox box{{masquerade()}};
+    const Outcome first = box.send(udp("10.0.0.1", 4000), kLan);
+    const Outcome second = box.send(udp("10.0.0.2", 4000), kLan);
+    const std::uint16_t moved = second.source().second;
+    ASSERT_NE(moved, 4000);
+
+    ASSERT_TRUE(box.table().erase(first.packet.conn, box.now));
+    ASSERT_TRUE(box.table().erase(second.packet.conn, box.now));
+
+    EXPECT_EQ(box.send(udp("10.0.0.2", 4000), kLan).source().second, moved);
+    EXPECT_EQ(box.send(udp("10.0.0.3", 4000), kLan).source().second, 4000);
+}
+
 TEST(NatSetup, AMappingThatIsTakenTowardsTheNewDestinationIsNotReused) {
     NatBox box{{masquerade()}};
     (void)box.send(udp("10.0.0.1", 4000), kLan);
@@ -489,6 +504,26 @@ TEST(NatSetup, TwoHostsWithOneIcmpIdGetTheirOwnAnswers) {
             EXPECT_EQ(back.wire.dst, addr(from));
             EXPECT_EQ(back.wire.sport.host(), 77);
         }
+    }
+}
+
+// RFC 4620: what it calls a nonce stands where an echo has its identifier, and is kept as that.
+TEST(NatSetup, NodeInformationFindsBackToWhoAskedForIt) {
+    NatBox box{{masquerade()}};
+    for (const std::string from : {"fd00::1", "fd00::2"}) {
+        PacketBuilder query;
+        query.ipv6(from, "2001:db8:9::1").icmp(139, 0, 77, 1).payload("name?");
+        const Outcome out = box.send(query, kLan);
+        ASSERT_EQ(out.drop(), ct::Drop::None);
+        EXPECT_EQ(out.wire.sport.host() == 77, from == "fd00::1");
+
+        PacketBuilder answer;
+        answer.ipv6("2001:db8:9::1", "2001:db8:2::1").icmp(140, 0, out.wire.sport.host(), 1);
+        const Outcome back = box.send(answer.payload("name"), kWan);
+
+        ASSERT_EQ(back.drop(), ct::Drop::None);
+        EXPECT_EQ(back.wire.dst, addr(from));
+        EXPECT_EQ(back.wire.sport.host(), 77);
     }
 }
 
