@@ -32,6 +32,7 @@ import bench_net  # noqa: E402  where the programs are
 
 SKIP = 77
 SETUP_LIMIT = 120  # seconds until every connection is open
+SHORTEST = 0.1  # seconds of a slice that may have any length
 ALONE, BESIDE_LOOP = "nothing beside it", "a busy loop beside it"
 DEFAULT = "sluicectl -L"  # what has to be whole in time, and not in the worker's way
 ANYWHERE = "sluicectl -L, on any CPU"  # where the scheduler puts it
@@ -176,6 +177,11 @@ class Samples:
     ratios: list = field(default_factory=list)
 
 
+def ratio(part, whole):
+    """None where the machine gave the worker no time at all to be held against."""
+    return part / whole if part is not None and whole else None
+
+
 def spread(values):
     values = sorted(values)
     q1, median, q3 = (statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1
@@ -195,17 +201,17 @@ def take_turns(flood, rounds, shown, everywhere):
         samples[name].seconds.append(seconds)
         samples[name].mpps.append((after - before) / (ended - begun) / 1e6)
 
-    length = listing(flood, DEFAULT, everywhere)
+    length = max(listing(flood, DEFAULT, everywhere), SHORTEST)
     slice_of(ALONE, lambda: idle(length))
     for _ in range(rounds):
         work = {BESIDE_LOOP: lambda: busy_loop(length),
                 **{name: lambda name=name: listing(flood, name, everywhere) for name in shown}}
         for name, run in work.items():
             slice_of(name, run)
-            length = samples[name].seconds[-1] if name == DEFAULT else length
+            length = max(samples[name].seconds[-1], SHORTEST) if name == DEFAULT else length
             slice_of(ALONE, lambda: idle(length))
             alone = samples[ALONE].mpps
-            samples[name].ratios.append(2 * samples[name].mpps[-1] / (alone[-2] + alone[-1]))
+            samples[name].ratios.append(ratio(2 * samples[name].mpps[-1], alone[-2] + alone[-1]))
     return samples
 
 
@@ -215,6 +221,9 @@ def rows(case, samples):
     out = []
 
     def row(suffix, what, contestant, unit, values):
+        values = [v for v in values if v is not None]
+        if not values:
+            return
         out.append({"id": f"{case.id}/{suffix}", "group": "dump", "title": f"{title}: {what}",
                     "contestant": contestant, "unit": unit, "params": params, **spread(values)})
 
@@ -233,7 +242,7 @@ def rows(case, samples):
                 s.ratios)
     if DEFAULT in samples:
         row("own", "the same, of that with the busy loop beside it", DEFAULT, "times",
-            [a / b for a, b in zip(samples[DEFAULT].ratios, samples[BESIDE_LOOP].ratios)])
+            list(map(ratio, samples[DEFAULT].ratios, samples[BESIDE_LOOP].ratios)))
     return out
 
 

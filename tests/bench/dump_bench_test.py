@@ -60,6 +60,14 @@ class DumpBenchTest(unittest.TestCase):
         self.assertAlmostEqual(by_key["rate", dump_bench.DEFAULT]["median"], 0.002)
         self.assertEqual(by_key["seconds", dump_bench.DEFAULT]["slices"], 4)
 
+    def test_slices_in_which_the_worker_got_no_time_are_held_against_nothing(self):
+        by_key = self.turns({dump_bench.ALONE: 0, dump_bench.BESIDE_LOOP: 0,
+                             dump_bench.DEFAULT: 4e6})
+
+        self.assertAlmostEqual(by_key["mpps", dump_bench.DEFAULT]["median"], 4)
+        self.assertNotIn(("ratio", dump_bench.DEFAULT), by_key)
+        self.assertNotIn(("own", dump_bench.DEFAULT), by_key)
+
     def listed(self, code, said):
         done = subprocess.CompletedProcess([], code, stderr=said)
         with mock.patch.object(dump_bench.subprocess, "run", return_value=done), \
