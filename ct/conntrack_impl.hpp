@@ -2,7 +2,9 @@
 //
 // The inside of Conntrack, shared by the files that implement it:
 //
-//   conntrack.cpp  the packet path: lookup, update, open, confirm
+//   lookup.cpp     which connection a packet belongs to
+//   update.cpp     what a packet does to its connection
+//   conntrack.cpp  new connections: open, confirm, abandon
 //   clash.cpp      two entries for one flow
 //   overflow.cpp   where room comes from: allocation, expiry, policy
 //   eviction.cpp   who has to go for a newcomer
@@ -12,8 +14,9 @@
 //   inspect.cpp    what explanations want to know
 //   invariants.cpp what must hold of a table at rest
 //
-// Lock order: at most two bucket locks, the lower number first; an entry's side lock is taken with
-// no bucket lock held and none is taken under it; the control mutex before any of them.
+// Lock order: at most two bucket locks, the lower number first; then an entry's side lock, under
+// which none is taken, and which only tell_linked() takes with a bucket lock held; the control
+// mutex before any of them.
 #pragma once
 
 #include "ct/conntrack.hpp"
@@ -24,6 +27,7 @@
 #include "ct/table/pool.hpp"
 #include "ct/table/young.hpp"
 
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
@@ -196,7 +200,7 @@ struct Conntrack::Impl {
 
     Impl(const Settings& s, WorkerId worker_count, std::uint64_t seed, const Features& features);
 
-    // ---- conntrack.cpp
+    // ---- lookup.cpp
     [[nodiscard]] bool same_addrs6(std::uint32_t index, const Tuple& t, Dir dir) const noexcept;
     /// Whether `t`, whose key is `k`, is one of entry `index`'s tuples, and which.
     [[nodiscard]] bool match(std::uint32_t index, const Tuple& t, TupleKey k,
@@ -237,6 +241,8 @@ struct Conntrack::Impl {
                index.bucket(index.bucket_of(p.hash)).seq.load(std::memory_order_acquire) ==
                    p.absent_seq;
     }
+
+    // ---- update.cpp
     bool update_data(const Worker& me, Packet& p, Ticks ticks) noexcept;
     void update_one(WorkerId w, Packet& p, Nanos now) noexcept;
     [[nodiscard]] static proto::View view_of(const HotLine& hot, Meta m, Ticks ticks,
@@ -245,6 +251,8 @@ struct Conntrack::Impl {
     /// Brings a deadline later than `limit` down to it.
     void cut_deadline(ConnHandle h, Ticks limit) noexcept;
     void promote(ConnHandle h, std::uint8_t fixed_bits) noexcept;
+
+    // ---- conntrack.cpp
     /// Fills a free entry for p, whose packet opens the connection; unconfirmed from here on. With
     /// a verdict `given`, no tracker is asked, and the trackers' line is left as it is.
     void write_entry(std::uint32_t index, Packet& p, Nanos now,
@@ -479,6 +487,10 @@ struct Conntrack::Impl {
     std::atomic<int> listeners{0};
 };
 
+[[nodiscard]] inline std::uint32_t ip_bytes(const Packet& p) noexcept {
+    return p.end - p.l3_offset;
+}
+
 /// Takes the side lock of an entry.
 ///
 /// An entry ends without this lock, so a holder may be left over from a former life: it looks at
@@ -564,6 +576,39 @@ bool Conntrack::Impl::read(std::uint32_t i, EntryCopy& out, Accept&& accept) con
 
     const Meta after{h.meta.load(std::memory_order_acquire)};
     return after.generation() == out.meta.generation() && accept(after);
+}
+
+[[gnu::always_inline]] inline bool Conntrack::Impl::match(std::uint32_t i, const Tuple& t,
+                                                          TupleKey k, Dir& dir) const noexcept {
+    const HotLine& h = pool.hot(i);
+    // Which direction it is nobody can predict, so it must not be a branch.
+    const std::uint64_t original = (h.original_addrs.load(std::memory_order_acquire) ^ k.addrs) |
+                                   (h.original_rest.load(std::memory_order_acquire) ^ k.rest);
+    const std::uint64_t reply = (h.reply_addrs.load(std::memory_order_acquire) ^ k.addrs) |
+                                (h.reply_rest.load(std::memory_order_acquire) ^ k.rest);
+    if (std::min(original, reply) != 0) return false;
+    dir = static_cast<Dir>(original != 0);
+    if (t.family != Family::Ipv6) [[likely]]
+        return true;
+    if (same_addrs6(i, t, dir)) return true;
+    dir = Dir::Reply;
+    return reply == 0 && same_addrs6(i, t, dir);
+}
+
+[[gnu::always_inline]] inline bool Conntrack::Impl::examine(std::uint32_t i, const Tuple& t,
+                                                            TupleKey k, Ticks now,
+                                                            Match& out) const noexcept {
+    const HotLine& h = pool.hot(i);
+    const Meta m{h.meta.load(std::memory_order_acquire)};
+    if (m.life() != life::kLinked || m.expired(now)) return false;
+    if (!match(i, t, k, out.dir)) return false;
+    out.fixed_bits = h.fixed.load(std::memory_order_acquire);
+    out.mark = h.mark.load(std::memory_order_acquire);
+    // What was read in between is of this life only if it still goes on.
+    if (!m.same_life(Meta{h.meta.load(std::memory_order_acquire)})) return false;
+    out.conn = {i, m.generation()};
+    out.status = status_of(m, out.fixed_bits);
+    return true;
 }
 
 }  // namespace ct

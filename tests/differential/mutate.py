@@ -53,7 +53,7 @@ COPIES = {
     "mutant_tcp.cpp": TCP,
     "mutant_sctp.cpp": SCTP,
     "mutant_proto.cpp": PROTO,
-    "mutant_conntrack.cpp": "ct/conntrack.cpp",
+    "mutant_update.cpp": "ct/update.cpp",
     "mutant_rewrite.cpp": REWRITE,
 }
 

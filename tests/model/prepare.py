@@ -17,6 +17,7 @@ from pathlib import Path
 
 INDEX, INDEX_CPP = "ct/table/index.hpp", "ct/table/index.cpp"
 IMPL, CONNTRACK = "ct/conntrack_impl.hpp", "ct/conntrack.cpp"
+LOOKUP, UPDATE = "ct/lookup.cpp", "ct/update.cpp"
 OVERFLOW, CONTROL = "ct/overflow.cpp", "ct/control.cpp"
 YOUNG = "ct/table/young.hpp"
 
@@ -32,7 +33,7 @@ SMALLER = {
 # mention it is a statement that takes the place of the text if the switch is on.
 FAULTS = [
     ("the sequence word is read after the slots that it vouches for", [
-        (CONNTRACK, "p.absent = hits == 0 &&",
+        (LOOKUP, "p.absent = hits == 0 &&",
          "if (ON) p.absent_seq = b.seq.load(std::memory_order_acquire);\n"
          "    p.absent = hits == 0 &&")]),
     ("what lookup() did not find is not looked for again, whatever the sequence word says", [
@@ -54,7 +55,7 @@ FAULTS = [
         (INDEX, "if ((seq & 1) == 0 && primary.seq.load(std::memory_order_acquire) == seq) "
          "return false;", "return false;")]),
     ("a reader does not look at the generation again once it has the keys", [
-        (CONNTRACK, "if (!m.same_life(Meta{h.meta.load(std::memory_order_acquire)})) "
+        (IMPL, "if (!m.same_life(Meta{h.meta.load(std::memory_order_acquire)})) "
          "return false;", ";")]),
     ("an entry keeps its generation when it is freed", [
         (OVERFLOW, "Meta::free(static_cast<std::uint16_t>(h.generation + 1));",
@@ -80,11 +81,11 @@ FAULTS = [
     ("who has the side lock does not look whether the entry has ended", [
         (IMPL, "if (m.generation() == h.generation && m.life() == at) [[likely]]\n"
          "        return true;", "return true;"),
-        (CONNTRACK, "if (!is_life(m)) [[unlikely]]", "if (!is_life(m) && !ON) [[unlikely]]")]),
+        (UPDATE, "if (!is_life(m)) [[unlikely]]", "if (!is_life(m) && !ON) [[unlikely]]")]),
     ("who fills an entry does not wait for the side lock of its former life", [
         (CONNTRACK, "while (s.lock.load(std::memory_order_seq_cst) != 0) spin_pause();", ";")]),
     ("the deadline is refreshed by a store", [
-        (CONNTRACK, "if (hot.meta.compare_exchange_weak(word, next.word(), "
+        (UPDATE, "if (hot.meta.compare_exchange_weak(word, next.word(), "
          "std::memory_order_acq_rel,\n"
          "                                           std::memory_order_acquire))\n"
          "            break;",
@@ -125,7 +126,7 @@ def prepared(text, path):
 
 def main():
     root, out = Path(sys.argv[1]), Path(sys.argv[2])
-    for path in (INDEX, INDEX_CPP, YOUNG, IMPL, CONNTRACK, OVERFLOW, CONTROL):
+    for path in (INDEX, INDEX_CPP, YOUNG, IMPL, LOOKUP, UPDATE, CONNTRACK, OVERFLOW, CONTROL):
         name = "model_" + Path(path).name
         text = prepared((root / path).read_text(), path)
         head = '#include "tests/model/faults.hpp"\n'
