@@ -266,7 +266,7 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
     const std::uint16_t port = p.original.sport.host();
     const Wanted wanted{range.ports.any() ? port_class(reply.proto, port) : range.ports,
                         behaviour.parity ? port % 2 : -1};
-    if (range.port_base != 0 && has_ports(reply.proto)) {
+    if (range.port_base != 0 && field == &ct::Tuple::dport) {
         reply.dst = pick_address(range, p.original);
         const std::uint32_t start = shifted(port, range.port_base, range.ports);
         const bool found =
