@@ -141,6 +141,25 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(verdict(150), report_figures.MET)
         self.assertEqual(verdict(151), report_figures.MISSED)
 
+    def test_translation_is_set_against_none_and_against_the_kernels(self):
+        figures = figures_of(of(case("plain/hit/1048576", "sluice net", 60),
+                                case("snat/hit/1048576", "sluice net", 76),
+                                case("plain/insert/1048576", "sluice net", 90, roof=44),
+                                case("snat/insert/1048576", "sluice net", 180, roof=55),
+                                case("snat/ports/50", "sluice", 400),
+                                case("snat/ports/99.9", "sluice", 500),
+                                case("snat/used-up", "sluice net", 200),
+                                case("kernel/masquerade/insert/262144", "linux nf_conntrack", 2700),
+                                case("kernel/masquerade/used-up/262144", "linux nf_conntrack",
+                                     70_000)))
+
+        ratios = {key: figures[key].ratio for key in figures if key.startswith("nat/")}
+        self.assertEqual(ratios, {"nat/hit": 16, "nat/insert": 2, "nat/ports": 1.25,
+                                  "nat/kernel/insert": 15, "nat/kernel/used-up": 350})
+        self.assertEqual([key for key in ratios if figures[key].verdict == report_figures.MISSED],
+                         ["nat/hit", "nat/insert", "nat/kernel/insert"])
+        self.assertIn("1.2 times as dear", figures["nat/insert"].explanation)
+
     def test_a_figure_without_aim_can_only_be_met(self):
         figure = report_figures.Figure("k", "label", 4, None, ratio=400.0)
 
