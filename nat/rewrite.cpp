@@ -73,6 +73,35 @@ void rewrite_packet(Packet& p) noexcept {
     ct::store(l4 + *at, updated(to.proto, old, transport_delta(to.proto, addresses, ports)));
 }
 
+/// rewrite_packet() for what most packets are: TCP and UDP over IPv4. False: p is none of these.
+[[gnu::always_inline]] inline bool rewrite_common(Packet& p) noexcept {
+    const bool tcp = p.tuple.proto == ct::ipproto::kTcp;
+    if (!tcp && p.tuple.proto != ct::ipproto::kUdp) return false;
+    if (p.tuple.family != ct::Family::Ipv4 || p.fragment == ct::Fragment::Later) return false;
+    const std::size_t at =
+        tcp ? offsetof(ct::TcpHeader, checksum) : offsetof(ct::UdpHeader, checksum);
+    if (p.l4_offset + at + sizeof(Be16) > p.end) return false;
+
+    const Tuple& answered = p.dir == Dir::Original ? p.reply : p.original;
+    ChecksumDelta delta;
+    const auto set = [&delta](std::uint8_t* field, ct::Be32 fresh) noexcept {
+        delta.replace(ct::load<ct::Be32>(field), fresh);
+        ct::store(field, fresh);
+    };
+    std::uint8_t* l3 = p.data + p.l3_offset;
+    set(l3 + offsetof(ct::Ipv4Header, src), answered.dst.as_v4());
+    set(l3 + offsetof(ct::Ipv4Header, dst), answered.src.as_v4());
+    std::uint8_t* header_sum = l3 + offsetof(ct::Ipv4Header, checksum);
+    ct::store(header_sum, delta.apply(ct::load<Be16>(header_sum)));
+
+    std::uint8_t* l4 = p.data + p.l4_offset;
+    set(l4, ct::Be32::from_raw(std::uint32_t{answered.dport.raw()} |
+                               std::uint32_t{answered.sport.raw()} << 16));
+    const auto sum = ct::load<Be16>(l4 + at);
+    ct::store(l4 + at, tcp ? delta.apply(sum) : delta.apply_udp(sum));
+    return true;
+}
+
 /// The packet inside an ICMP error becomes what its sender had sent. Returns the change of all its
 /// bytes, which the error's own checksum covers. The transport checksum is updated where it is
 /// among the bytes quoted; TCP's usually is not, as eight bytes are all that RFC 792 promises.
@@ -127,7 +156,7 @@ bool rewrite(std::span<Packet> packets) noexcept {
             crossing = true;
         else if (p.icmp_error)
             rewrite_error(p);
-        else
+        else if (!rewrite_common(p))
             rewrite_packet(p);
     }
     return crossing;
