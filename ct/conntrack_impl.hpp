@@ -156,10 +156,15 @@ struct Conntrack::Impl {
     static constexpr std::size_t kInvalidNotes = 64;  ///< of a worker that wait to be logged
     /// Victims at hand: at least what one burst can need. A power of two.
     static constexpr std::uint32_t kVictims = 64;
-    /// Connections to come whose lines are being loaded while one is opened: four or five lines
-    /// each, so that the fill buffers of a core suffice for them.
+    /// How many connections before it a victim's lines, and a free entry's, start to be loaded:
+    /// four or five lines each, so that the fill buffers of a core suffice for them. Several are
+    /// loaded at once, and then none for as many turns: an address that has to be translated first
+    /// keeps a core from retiring what follows, and translations that begin together take little
+    /// more than one (a tenth of an insert: bench/table_floods).
     static constexpr std::uint32_t kVictimsAhead = 4;
-    static constexpr std::uint32_t kEntriesAhead = Pool::kAhead - 1;
+    static constexpr std::uint32_t kVictimsAtOnce = 2;
+    static constexpr std::uint32_t kEntriesAtOnce = 4;
+    static constexpr std::uint32_t kEntriesAhead = Pool::kAhead - kEntriesAtOnce;
     /// Tables of fewer entries are counted at each opening and each turn: there the limits are
     /// exact. In others a worker counts again after so many openings, or a millisecond.
     static constexpr std::uint32_t kExactBelow = 4096;
@@ -187,6 +192,7 @@ struct Conntrack::Impl {
         std::unique_ptr<Reservations> reserved;       ///< if there are any
         std::array<YoungRecord, kVictims> victims{};  ///< at positions modulo kVictims
         std::uint32_t victim_next = 0;                ///< position of the oldest
+        std::uint32_t victim_loaded = 0;              ///< up to here their lines are on their way
         std::uint32_t victim_end = 0;
         std::uint32_t sweep_at = 0;  ///< next index of the sweep
         Nanos sweep_time = 0;        ///< when the sweep got there
@@ -323,6 +329,8 @@ struct Conntrack::Impl {
     bool join(WorkerId w, Packet& p, Nanos now) noexcept;
 
     // ---- overflow.cpp
+    /// Starts to load free entries that will be taken soon, for connections of `family`.
+    void load_entries(WorkerId w, Family family) noexcept;
     /// An entry for p's connection to fill, or Pool::kNone: p.drop says why there is none.
     std::uint32_t allocate(WorkerId w, Packet& p, Nanos now) noexcept;
     /// Takes an entry that is free, if `max` allows; it is usually the capacity. Exact as long as

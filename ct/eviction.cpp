@@ -72,15 +72,27 @@ bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
 }
 
 void Conntrack::Impl::load_victim(Worker& me) noexcept {
-    if (me.victim_end - me.victim_next <= kVictimsAhead && victims_at_once > 1)
+    if (static_cast<std::int32_t>(me.victim_loaded - me.victim_next) < 0)
+        me.victim_loaded = me.victim_next;  // some were passed over
+    if (me.victim_loaded - me.victim_next > kVictimsAhead) return;
+    if (me.victim_end - me.victim_loaded < kVictimsAtOnce && victims_at_once > 1)
         stash_victims(me, me.young);
-    if (me.victim_end - me.victim_next <= kVictimsAhead) return;
-    const YoungRecord& r = me.victims[(me.victim_next + kVictimsAhead) % kVictims];
-    prefetch_write(&index.bucket(r.original_bucket));
-    if (r.reply_bucket != r.original_bucket) prefetch_write(&index.bucket(r.reply_bucket));
-    prefetch_entry(r.index);
-    // The newcomer's will stand there too: under a flood, both are of one family.
-    if (r.ipv6) prefetch_write(&pool.addrs6(r.index));
+    if (me.victim_end - me.victim_loaded < kVictimsAtOnce) return;
+    const auto each = [&](const auto& load) {
+        for (std::uint32_t k = 0; k < kVictimsAtOnce; ++k)
+            load(me.victims[(me.victim_loaded + k) % kVictims]);
+    };
+    each([&](const YoungRecord& r) {
+        prefetch_write(&index.bucket(r.original_bucket));
+        prefetch_write(&pool.hot(r.index));
+    });
+    each([&](const YoungRecord& r) {
+        if (r.reply_bucket != r.original_bucket) prefetch_write(&index.bucket(r.reply_bucket));
+        prefetch_entry(r.index);
+        // The newcomer's will stand there too: under a flood, both are of one family.
+        if (r.ipv6) prefetch_write(&pool.addrs6(r.index));
+    });
+    me.victim_loaded += kVictimsAtOnce;
 }
 
 void Conntrack::Impl::trim_young(WorkerId w) noexcept {

@@ -119,6 +119,20 @@ bool Conntrack::Impl::make_room(WorkerId w, std::uint64_t h, Newcomer& who, Nano
     return false;
 }
 
+void Conntrack::Impl::load_entries(WorkerId w, Family family) noexcept {
+    if (pool.cached(w) % kEntriesAtOnce != 0) return;
+    std::array<std::uint32_t, kEntriesAtOnce> next;
+    for (std::uint32_t k = 0; k < kEntriesAtOnce; ++k) {
+        next[k] = pool.peek(w, kEntriesAhead + k);
+        if (next[k] == Pool::kNone) return;
+    }
+    for (const std::uint32_t i : next) prefetch_write(&pool.hot(i));
+    for (const std::uint32_t i : next) {
+        prefetch_entry(i);
+        if (family == Family::Ipv6) prefetch_write(&pool.addrs6(i));
+    }
+}
+
 std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexcept {
     if (has_exceptions) [[unlikely]]
         return allocate_scarce(w, p, now);
@@ -130,10 +144,7 @@ std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexce
     const std::uint32_t i = take(w);
     if (i == Pool::kNone) [[unlikely]]
         return allocate_scarce(w, p, now);
-    if (const std::uint32_t next = pool.peek(w, kEntriesAhead); next != Pool::kNone) {
-        prefetch_entry(next);
-        if (p.tuple.family == Family::Ipv6) prefetch_write(&pool.addrs6(next));
-    }
+    load_entries(w, p.tuple.family);
     return i;
 }
 

@@ -31,7 +31,7 @@ public:
     static constexpr std::uint32_t kNone = ConnHandle::kNone;
     static constexpr std::uint32_t kBatch = 64;  ///< entries moved at once
     /// As long as the stack has any, a cache knows at least so many of the entries to come.
-    static constexpr std::uint32_t kAhead = 4;
+    static constexpr std::uint32_t kAhead = 8;
 
     /// `capacity` entries for `workers` users. Throws std::bad_alloc.
     Pool(std::uint32_t capacity, std::uint32_t workers, Pages largest);
@@ -59,6 +59,10 @@ public:
             return take_scarce(c);
         c.count.store(count - 1, std::memory_order_relaxed);
         return c.entries[count - 1];
+    }
+    /// How many `w` has in its cache.
+    [[nodiscard]] std::uint32_t cached(std::uint32_t w) const noexcept {
+        return caches_[w].count.load(std::memory_order_relaxed);
     }
     /// The entry that the (n+1)-th take() from now will return if nothing else happens, or kNone if
     /// the cache does not reach that far: what to prefetch.
