@@ -399,8 +399,8 @@ struct Conntrack::Impl {
     bool fetch_victims(WorkerId w) noexcept;
     /// Takes victims at hand from the oldest records of a ring. False if there is none.
     bool stash_victims(Worker& me, YoungRing& from) noexcept;
-    /// Starts to load every line that the eviction of a victim some evictions ahead, and the
-    /// newcomer that takes over its entry, will write.
+    /// Starts to load every line that the eviction of victims some evictions ahead, and the
+    /// newcomers that take over their entries, will write; unless it has done so.
     void load_victim(Worker& me) noexcept;
     /// Drops records at hand that are stale, so that an eviction finds a victim first.
     void trim_young(WorkerId w) noexcept;
