@@ -79,7 +79,8 @@ void read_policies(Section& root, Config& config) {
                                "write the name by which rules know it");
         const auto same = [&](const TimeoutPolicy& p) { return p.name == policy.name; };
         if (std::any_of(config.policies.begin(), config.policies.end(), same))
-            section.problem("name", fmt::format("policy '{}' is described twice", policy.name),
+            section.problem("name",
+                            fmt::format("policy {} is described twice", in_quotes(policy.name)),
                             "describe each policy once");
         ct::Settings settings = config.conntrack;  // what is not given is as in [conntrack]
         for (const Sysctl& s : sysctls()) {

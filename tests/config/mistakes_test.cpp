@@ -178,6 +178,10 @@ const std::vector<Mistake>& tracking_mistakes() {
          "zone 1 is described twice", "describe each zone once"},
         {"PolicyWithoutName", kTwoPorts + "[[timeout_policy]] #!\nudp = 5\n",
          "[[timeout_policy]] has no 'name'", "write the name by which rules know it"},
+        {"PolicyTwice",
+         kTwoPorts + "[[timeout_policy]]\nname = \"a\\t\"\n"
+                     "[[timeout_policy]]\nname = \"a\\t\" #!\n",
+         "policy 'a?' is described twice", "describe each policy once"},
         {"PolicyUnknown", of_rule("chain = \"raw\"\naction = \"track\"\ntimeout = \"x\" #!\n"),
          "no [[timeout_policy]] is called 'x'", "describe it, or name one that is described"},
         {"TrackKeyElsewhere",
