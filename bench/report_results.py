@@ -68,6 +68,12 @@ def real(value):
     return None
 
 
+def size_bytes(text):
+    """Bytes of a size as Linux writes that of a cache, "32768K"; 0 if it is none."""
+    found = re.fullmatch(r"(\d+)([KMG]?)", str(text))
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]] if found else 0
+
+
 class Results:
     """The rows and curves of all programs, and where to find them."""
 
@@ -90,6 +96,12 @@ class Results:
         facts = result.get("machine")
         for key, value in (facts.items() if isinstance(facts, dict) else ()):
             self.machine.setdefault(str(key), value)
+
+    def last_level_cache(self):
+        """Bytes of the machine's largest cache; 0 if the programs did not tell."""
+        caches = self.machine.get("caches")
+        return max((size_bytes(c.get("size")) for c in caches if isinstance(c, dict)),
+                   default=0) if isinstance(caches, list) else 0
 
     def lay_out(self):
         """A contestant that is one of several by a number is one contestant over that number."""

@@ -26,6 +26,7 @@ from report_results import Program, Results  # noqa: E402
 
 HOSTILE = '<script>alert("x")</script>\'&<img src=x onerror=y>]]>'
 SVG = "{http://www.w3.org/2000/svg}"
+CACHES = {"caches": [{"level": "1", "size": "32K"}, {"level": "3", "size": "32768K"}]}
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
 
@@ -185,13 +186,29 @@ class FiguresTest(unittest.TestCase):
         self.assertIn("another machine", figures_of(of(*hits()))["ovs/hit"].note)
 
     def test_a_miss_is_explained_by_what_is_left_in_a_small_table(self):
-        figures = figures_of(of(*hits()))
+        figures = figures_of(of(*hits(), machine=CACHES))
 
-        self.assertIn("With 65,536 entries the same packet takes 36.0 ns: 64% of Sluice's time",
-                      figures["hit/roof"].explanation)
+        self.assertIn("With 65,536 entries, which the last-level cache holds, the same packet "
+                      "takes 36.0 ns: 64% of Sluice's time", figures["hit/roof"].explanation)
         self.assertIn(figures["hit/roof"].explanation.split(":")[0],
-                      "".join(read(render(of(*hits()))).text))
+                      "".join(read(render(of(*hits(), machine=CACHES))).text))
         self.assertEqual(figures["kernel/hit"].explanation, "")  # that one was met
+
+    def test_a_miss_is_not_explained_by_a_table_that_the_caches_do_not_hold(self):
+        def explained(caches):
+            machine = {} if caches is None else {"caches": caches}
+            return figures_of(of(*hits(), machine=machine))["hit/roof"].explanation != ""
+
+        self.assertTrue(explained([{"size": "1024K"}, {"size": "32M"}]))
+        for small in ([{"size": "16384K"}], [], None, "32M", ["32M"], [{"size": "much"}], [{}]):
+            self.assertFalse(explained(small), small)
+        inserts = [case("insert/16384/aged", "sluice net", 60, max=16_384),
+                   case("insert/262144/aged", "sluice net", 80, max=262_144),
+                   case("insert/1048576/aged", "sluice net", 100, max=1_048_576, roof=40)]
+        self.assertIn("With 16,384 entries, ",
+                      figures_of(of(*inserts, machine=CACHES))["insert/roof"].explanation)
+        self.assertEqual(
+            figures_of(of(*inserts[1:], machine=CACHES))["insert/roof"].explanation, "")
 
     def test_a_level_series_is_within_noise_and_a_rising_one_is_not(self):
         noise = random.Random(5)
