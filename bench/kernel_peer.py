@@ -224,8 +224,9 @@ def cases(run):
 def statistics_of(values):
     """Median, quartiles and extremes as the report's format has them."""
     q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
+    rate = {"mpps": 1000 / median} if median > 0 else {}
     return {"median": median, "q1": q1, "q3": q3, "min": min(values), "max": max(values),
-            "slices": len(values)}
+            "slices": len(values), **rate}
 
 
 def record(case, samples):

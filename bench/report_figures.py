@@ -9,7 +9,7 @@ missed says so in the same place as what was met.
 import statistics
 from dataclasses import dataclass
 
-from report_results import CUT_OFF, FAILED
+from report_results import CUT_OFF, FAILED, mpps
 
 AIM, MET, MISSED, UNKNOWN = "aim met", "met", "missed", "not measured"
 
@@ -80,6 +80,17 @@ def ns(value):
     return f"{value:,.0f} ns" if value >= 100 else f"{value:.1f} ns"
 
 
+def pace(value):
+    """Time a packet, and the rate that it is."""
+    return f"{ns(value)} ({mpps(value):.3g} Mpps)"
+
+
+def told(row):
+    """pace() of a row, and what it is of the roofline where it has one."""
+    of_roof = f", {row.roof / row.median:.2f} of the roofline" if row.roof > 0 else ""
+    return f"{pace(row.median)[:-1]}{of_roof})"
+
+
 class Judge:
     """Fills figures in from the results."""
 
@@ -128,7 +139,7 @@ class Judge:
         roof = row if row and row.roof > 0 else None
         self.add(Figure(key, label, at_least, aim, unit="of the roofline"),
                  lambda: row.roof / row.median,
-                 lambda: f"roofline {row.roof_id} {ns(row.roof)}, Sluice {ns(row.median)}",
+                 lambda: f"roofline {row.roof_id} {pace(row.roof)}, Sluice {pace(row.median)}",
                  [(f"Sluice, {ids[0]}", row), (f"a roofline beside {ids[0]}", roof)])
 
     def against(self, key, label, sluice, peer, at_least, aim, low_is_good=False):
@@ -136,8 +147,8 @@ class Judge:
         row, other = self.row(*sluice), self.row(*peer)
         self.add(Figure(key, label, at_least, aim, low_is_good=low_is_good),
                  lambda: other.median / row.median,
-                 lambda: f"{other.contestant} {ns(other.median)}, "
-                         f"{row.contestant.replace('sluice', 'Sluice')} {ns(row.median)}",
+                 lambda: f"{other.contestant} {told(other)}, "
+                         f"{row.contestant.replace('sluice', 'Sluice')} {told(row)}",
                  [(f"{sluice[1][0]}, {sluice[0][0]}", row),
                   (f"{peer[1][0].rstrip('*')}, {peer[0][0]}", other)])
 
@@ -163,7 +174,7 @@ class Judge:
     def constant(self, key, label, ids, value, at_least, aim, contestants=NET):
         row = self.row(ids, contestants)
         self.add(Figure(key, label, at_least, aim, note="another machine: indicative"),
-                 lambda: value / row.median, lambda: f"OVS {ns(value)}, Sluice {ns(row.median)}",
+                 lambda: value / row.median, lambda: f"OVS {pace(value)}, Sluice {told(row)}",
                  [(f"Sluice, {ids[0]}", row)])
 
 
@@ -187,18 +198,18 @@ def add_nat(j):
     plain, snat = (j.row((f"{kind}/hit/*",), NET) for kind in ("plain", "snat"))
     j.add(Figure("nat/hit", "source NAT of an established flow's packets, 1M flows", 15, None,
                  unit="ns more", low_is_good=True), lambda: snat.median - plain.median,
-          lambda: f"with NAT {ns(snat.median)}, without {ns(plain.median)}",
+          lambda: f"with NAT {told(snat)}, without {told(plain)}",
           [("Sluice, snat/hit/*", snat), ("Sluice, plain/hit/*", plain)])
     before, insert = (j.row((f"{kind}/insert/*",), NET) for kind in ("plain", "snat"))
     j.add(Figure("nat/insert", "a SYN insert with source NAT against one without", 1.7, None,
                  low_is_good=True), lambda: insert.median / before.median,
-          lambda: f"with NAT {ns(insert.median)}, without {ns(before.median)}; their rooflines "
+          lambda: f"with NAT {told(insert)}, without {told(before)}; their rooflines "
                   f"{ns(insert.roof)} and {ns(before.roof)}",
           [("Sluice, snat/insert/*", insert), ("Sluice, plain/insert/*", before)])
     half, last = (j.row((f"snat/ports/{share}",), WHOLE) for share in ("50", "99.9"))
     j.add(Figure("nat/ports", "a port for one remote, 99.9 % of them in use, against 50 %", 3, None,
                  low_is_good=True), lambda: last.median / half.median,
-          lambda: f"99.9 % {ns(last.median)}, 50 % {ns(half.median)}",
+          lambda: f"99.9 % {told(last)}, 50 % {told(half)}",
           [("Sluice, snat/ports/50", half), ("Sluice, snat/ports/99.9", last)])
     j.against("nat/kernel/insert", "the kernel's masquerade: SYN inserts",
               (("snat/insert/*",), NET), (("kernel/masquerade/insert/*",), KERNEL), 20, None)
@@ -236,7 +247,7 @@ def figures(results):
     full, insert = j.row(FULL, NET), j.row(INSERT, NET)
     j.add(Figure("full/insert", "SYN on a full table, oldest embryonic evicted, against the insert",
                  1.5, 1.2, low_is_good=True), lambda: full.median / insert.median,
-          lambda: f"full {ns(full.median)}, insert {ns(insert.median)}",
+          lambda: f"full {told(full)}, insert {told(insert)}",
           [(f"Sluice, {FULL[0]}", full), (f"Sluice, {INSERT[0]}", insert)])
     trace = next(filter(None, (results.trace(t, "sluice*") for t in TURNOVER)), None)
     moved = drift(trace) if trace else None

@@ -6,7 +6,7 @@ from html import escape
 
 import report_figures
 import report_plots
-from report_results import CUT_OFF, DONE, FAILED, LEFT_OUT, SKIPPED
+from report_results import CUT_OFF, DONE, FAILED, LEFT_OUT, SKIPPED, mpps
 from report_svg import number
 
 CSS = """
@@ -36,7 +36,7 @@ th { font-weight: 600; }
 .limit { white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .wide { overflow-x: auto; }
-.cases { max-width: 52rem; }
+.cases { max-width: 56rem; }
 .cases td:first-child { min-width: 9rem; padding-left: .8rem; }
 .cases tbody th { border-bottom: 0; padding-top: .6rem; }
 .cases caption { white-space: nowrap; }
@@ -187,7 +187,7 @@ def program_table(programs):
 
 def case_table(rows):
     """Everything that a plot shows, and what it does not, in numbers: contestants by case."""
-    head = ["contestant", "median", "quartiles", "least, most", "of roof", "slices"]
+    head = ["contestant", "median", "quartiles", "least, most", "Mpps", "of roof", "slices"]
     units = sorted({r.unit for r in rows})
     out = ['<div class="wide"><table class="cases"><caption>Times and rates in '
            f'{escape(", ".join(units))}</caption><thead><tr>'
@@ -200,8 +200,9 @@ def case_table(rows):
         for r in block:
             roof = f"{r.roof / r.median:.2f}" if r.roof and r.median > 0 else ""
             unit = f" {escape(r.unit)}" if len(units) > 1 else ""
+            rate = f"{mpps(r.median):.3g}" if r.unit == "ns/packet" and r.median > 0 else ""
             cells = [number(r.median) + unit, f"{number(r.q1)} – {number(r.q3)}",
-                     f"{number(r.low)} – {number(r.high)}", roof, str(r.slices or "")]
+                     f"{number(r.low)} – {number(r.high)}", rate, roof, str(r.slices or "")]
             out.append(f"<tr><td>{escape(r.contestant)}</td>"
                        + "".join(f'<td class="n">{c}</td>' for c in cells) + "</tr>")
         out.append("</tbody>")
@@ -268,7 +269,8 @@ against tables of the same process they are with it, as theirs are.</p>
 <p>Contestants take turns in slices of time, so that whatever else the machine does meets them
 alike; a value is the median of its slices, a thin line across it spans the quartiles. “Of roof” is
 the time that memory alone takes for the same accesses, by the same core in the same slices, divided by
-the contestant's time: 1 is as fast as memory.</p></section>
+the contestant's time: 1 is as fast as memory. Mpps are the millions of packets a second that a
+median is; of two workers, those of both.</p></section>
 </body>
 </html>
 """

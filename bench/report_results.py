@@ -68,6 +68,11 @@ def real(value):
     return None
 
 
+def mpps(ns):
+    """Millions of packets a second that so many nanoseconds a packet are."""
+    return 1000 / ns
+
+
 def size_bytes(text):
     """Bytes of a size as Linux writes that of a cache, "32768K"; 0 if it is none."""
     found = re.fullmatch(r"(\d+)([KMG]?)", str(text))

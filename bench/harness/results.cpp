@@ -15,12 +15,22 @@ namespace bench {
 
 namespace {
 
+bool has_rate(const Result& r) {
+    return r.unit == "ns/packet" && r.value.median > 0;
+}
+
+/// Millions of packets a second.
+double mpps(const Result& r) {
+    return 1000 / r.value.median;
+}
+
 nlohmann::ordered_json to_json(const Result& r) {
     nlohmann::ordered_json out{
         {"id", r.info.id},          {"group", r.info.group},      {"title", r.info.title},
         {"params", r.info.params},  {"contestant", r.contestant}, {"unit", r.unit},
         {"median", r.value.median}, {"q1", r.value.q1},           {"q3", r.value.q3},
         {"min", r.value.min},       {"max", r.value.max},         {"slices", r.value.slices}};
+    if (has_rate(r)) out["mpps"] = mpps(r);
     if (r.roof_ns > 0) {
         out["roof_ns"] = r.roof_ns;
         out["roof_id"] = r.roof_id;
@@ -44,8 +54,9 @@ void print_cases(const Results& r, std::size_t from) {
                                      ? fmt::format("  {:4.2f} of {} {:.1f}",
                                                    c.roof_ns / c.value.median, c.roof_id, c.roof_ns)
                                      : "";
-        fmt::print("  {:34} {:9.2f} {:11} [{:.2f} .. {:.2f}, {:.2f} .. {:.2f}] x{}{}\n",
-                   c.contestant, c.value.median, c.unit, c.value.q1, c.value.q3, c.value.min,
+        const std::string rate = has_rate(c) ? fmt::format("{:7.2f} Mpps", mpps(c)) : "";
+        fmt::print("  {:34} {:9.2f} {:11}{:13} [{:.2f} .. {:.2f}, {:.2f} .. {:.2f}] x{}{}\n",
+                   c.contestant, c.value.median, c.unit, rate, c.value.q1, c.value.q3, c.value.min,
                    c.value.max, c.value.slices, roof);
     }
     std::fflush(stdout);

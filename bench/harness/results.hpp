@@ -4,12 +4,13 @@
 //
 //   {"program": NAME, "machine": {...}, "failed": [TEXT],
 //    "cases": [{"id", "group", "title", "params": {...}, "contestant", "unit",
-//               "median", "q1", "q3", "min", "max", "slices", "roof_ns", "roof_id"}],
+//               "median", "q1", "q3", "min", "max", "slices", "mpps", "roof_ns", "roof_id"}],
 //    "series": [{"id", "title", "contestant", "x": [..], "y": [..], "xlabel", "ylabel"}],
 //    "notes": [TEXT]}
 //
-// Each contestant of a case is an element of "cases" of its own. "roof_ns" is the median of the
-// roofline in the same slices, where there was one. "failed" names the correctness gates that did
+// Each contestant of a case is an element of "cases" of its own. "mpps" is the rate that a
+// median of nanoseconds a packet is. "roof_ns" is the median of the roofline in the same slices,
+// where there was one. "failed" names the correctness gates that did
 // not hold; the program then ends with an exit code of 1.
 #pragma once
 

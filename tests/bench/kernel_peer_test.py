@@ -31,6 +31,7 @@ class KernelPeerTest(unittest.TestCase):
         self.assertEqual(samples.cost, [20, 30, 30])
         self.assertEqual((cost["median"], cost["q1"], cost["min"], cost["slices"]), (30, 25, 20, 3))
         self.assertEqual((tracked["median"], plain["median"]), (41, 11))
+        self.assertEqual(tracked["mpps"], 1000 / 41)
         self.assertEqual(cost["contestant"], "linux nf_conntrack")
         self.assertEqual(cost["params"], {"max": 64, "buckets": 64, "flows": 3})
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import random
+import re
 import sys
 import tempfile
 import time
@@ -470,6 +471,19 @@ class PageTest(unittest.TestCase):
         self.assertFalse({"script", "img"} & {tag for tag, _ in parser.tags})
         self.assertGreater("".join(parser.text).count(HOSTILE), 6)
         self.assertEqual(len(drawings(page)), 2)
+
+    def test_times_a_packet_stand_beside_their_rate_and_what_they_are_of_the_roofline(self):
+        page = render(of(*hits(), case("memory/x", "sluice", 238.5, group="memory",
+                                       unit="bytes/entry")))
+
+        row = page[page.index("<td>sluice net</td>"):]
+        self.assertEqual(re.findall(r">([^<>]*)</td>", row[:row.index("</tr>")]),
+                         ["sluice net", "36", "34.2 – 37.8", "32.4 – 43.2", "27.8", "0.56", "15"])
+        text = "".join(read(page).text)
+        self.assertIn("roofline EST3 22.0 ns (45.5 Mpps), Sluice 56.0 ns (17.9 Mpps)", text)
+        self.assertIn("Sluice net 56.0 ns (17.9 Mpps, 0.39 of the roofline)", text)
+        row = page[page.index("<td>sluice</td>", page.index("in bytes/entry</caption>")):]
+        self.assertIn('<td class="n"></td><td class="n"></td>', row[:row.index("</tr>")])
 
     def test_misses_and_failures_are_said_plainly(self):
         page = render(of(*hits()), Program("broken", report_results.FAILED, 2, "GATE FAILED: x"),
