@@ -146,7 +146,8 @@ def as_json(programs, figures, results, about):
         "about": about, "machine": results.machine,
         "figures": [{"key": f.key, "label": f.label, "ratio": f.ratio, "unit": f.unit,
                      "at_least": f.at_least, "aim": f.aim, "low_is_good": f.low_is_good,
-                     "verdict": f.verdict, "measured": f.measured, "note": f.note}
+                     "verdict": f.verdict, "measured": f.measured, "note": f.note,
+                     "explanation": f.explanation}
                     for f in figures],
         "programs": [{"name": p.name, "state": p.state, "seconds": round(p.seconds, 1),
                       "reason": p.reason, "result": p.result} for p in programs],

@@ -186,6 +186,24 @@ class FiguresTest(unittest.TestCase):
     def test_another_machine_is_called_that(self):
         self.assertIn("another machine", figures_of(of(*hits()))["ovs/hit"].note)
 
+    def test_the_prototypes_times_are_a_floor_of_another_machine_without_trackers(self):
+        figures = figures_of(of(*hits(), case("insert/1048576/aged", "sluice net", 122),
+                                case("full/1048576/aged", "sluice net", 80),
+                                case("full/262144/aged", "sluice net", 95)))
+
+        ratios = {key.removeprefix("prototype/"): f.ratio for key, f in figures.items()
+                  if key.startswith("prototype/")}
+        self.assertEqual(ratios, {"hit/1048576": 42 / 56, "insert/1048576": 0.5,
+                                  "full/1048576": 94 / 80, "hit/262144": 31 / 46,
+                                  "insert/262144": None, "full/262144": 0.8})
+        missed, met = figures["prototype/hit/1048576"], figures["prototype/full/1048576"]
+        self.assertEqual((missed.verdict, met.verdict), (report_figures.MISSED, report_figures.MET))
+        self.assertIn("tracks nothing", missed.explanation)
+        self.assertEqual(met.explanation, "")
+        for figure in (missed, met):
+            self.assertIn("without trackers", figure.label)
+            self.assertIn("another machine", figure.note)
+
     def test_a_miss_is_explained_by_what_is_left_in_a_small_table(self):
         figures = figures_of(of(*hits(), machine=CACHES))
 
@@ -590,7 +608,7 @@ class RunTest(unittest.TestCase):
             self.assertEqual(self.run_all(slow, quick=True)[0].state, report_results.CUT_OFF)
 
     def test_main_writes_both_files_and_fails_if_a_program_did(self):
-        good = self.script("good", f"say(cases={hits()!r})")
+        good = self.script("good", f"say(cases={hits()!r}, machine={CACHES!r})")
         bad = self.script("bad", "sys.exit(3)")
         for benchmarks, code in (([good], 0), ([good, bad], 1)):
             out = self.folder / f"report{code}"
@@ -603,6 +621,8 @@ class RunTest(unittest.TestCase):
             known = json.loads((out / "report.json").read_text())
             by_key = {f["key"]: f for f in known["figures"]}
             self.assertEqual(by_key["kernel/hit"]["verdict"], report_figures.MET)
+            self.assertEqual(by_key["kernel/hit"]["explanation"], "")
+            self.assertIn("With 65,536 entries", by_key["hit/roof"]["explanation"])
             self.assertEqual([p["state"] for p in known["programs"]],
                              ["done", "failed"][: len(benchmarks)])
             self.assertEqual(read((out / "index.html").read_text()).errors, [])
