@@ -36,7 +36,7 @@ DUMP_SECONDS, DUMP_MPPS, DUMP_KEPT = (("dump/1000000/seconds",), ("dump/1000000/
                                       ("dump/1000000/ratio",))
 
 # The same work in a table that the caches hold: what it costs there is not the memory's. By the
-# bytes of an entry, all told, whether they do is told by the machine's caches.
+# bytes of an entry, rounded up, whether they do is told by the machine's caches.
 HIT_IN_CACHE = ("hit/65536/uniform",)
 INSERT_IN_CACHE = ("insert/16384/aged",)
 ENTRY_BYTES = 256
@@ -170,11 +170,14 @@ class Judge:
                  [(f"Sluice with one and with two workers, {ids[0]}", pair),
                   ("a roofline beside them", roofs)])
 
-    def limit(self, key, label, unit, ids, contestants, most):
-        """An amount that must not be more than so much."""
+    def limit(self, key, label, unit, ids, contestants, most, beside=()):
+        """An amount that must not be more than so much; `beside`: what is told and not judged."""
         row = self.row(ids, contestants)
+        others = [r for r in (self.row(ids, (name,)) for name in beside) if r]
         self.add(Figure(key, label, most, None, unit=unit, low_is_good=True), lambda: row.median,
-                 lambda: f"{row.title}: {row.contestant}", [(f"{contestants[0]}, {ids[0]}", row)])
+                 lambda: f"{row.title}: {row.contestant}"
+                         + "".join(f"; {r.contestant} {r.median:.1f}" for r in others),
+                 [(f"{contestants[0]}, {ids[0]}", row)])
 
     def constant(self, key, label, ids, known, at_least, aim, contestants=NET):
         """`known`: (whose time, ns a packet), of another machine."""
@@ -307,8 +310,9 @@ def figures(results):
                             ("full", "SYN on a full table", ("workers/full/*",))):
         j.scaling(f"scaling/{key}", f"two workers against one: {label}", ids)
 
-    j.limit("memory", "memory of an IPv4 entry, all told", "bytes", ("memory/ipv4/*",),
-            ("index and entries",), 256)
+    j.limit("memory", "memory of an IPv4 entry: index, entry, window, counters", "bytes",
+            ("memory/ipv4/*",), ("index and entries",), 256,
+            ("with all rings of victims", "growth of the process"))
     for key, label in (("hit", "hits"), ("insert", "inserts"), ("full", "on a full table")):
         j.against(f"ipv6/{key}", f"IPv6 against IPv4: {label}",
                   ((f"family/{key}/*",), ("sluice, IPv4",)),

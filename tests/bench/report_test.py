@@ -252,12 +252,17 @@ class FiguresTest(unittest.TestCase):
 
     def test_amounts_have_a_most(self):
         figures = figures_of(of(case("memory/ipv4/1048576", "index and entries", 242),
+                                case("memory/ipv4/1048576", "growth of the process", 268.9),
+                                case("memory/ipv4/1048576", "with all rings of victims", 290.5),
                                 case("tracking/hit/1048576", "cost of windows and counters", 15.5),
                                 case("family/hit/1048576", "sluice, IPv4", 50),
                                 case("family/hit/1048576", "sluice, IPv6", 90)))
 
         self.assertEqual((figures["memory"].ratio, figures["memory"].verdict),
                          (242, report_figures.MET))
+        self.assertIn("index, entry, window, counters", figures["memory"].label)
+        self.assertIn("index and entries; with all rings of victims 290.5; growth of the process "
+                      "268.9", figures["memory"].measured)
         self.assertEqual(figures["tracking"].verdict, report_figures.MISSED)
         self.assertEqual((figures["ipv6/hit"].ratio, figures["ipv6/hit"].verdict),
                          (1.8, report_figures.MET))
