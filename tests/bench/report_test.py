@@ -250,6 +250,23 @@ class FiguresTest(unittest.TestCase):
         self.assertAlmostEqual(figure.ratio, (90 / 50) / (60 / 30))
         self.assertEqual(figure.verdict, report_figures.MET)
 
+    def test_scaling_of_hits_is_that_of_the_worst_split_which_is_named(self):
+        def scaled(*medians):
+            id = "workers/hit/1000000"
+            names = [f"sluice, 2 workers, {n} % of flows on both" for n in (0, 50, 100)]
+            return figures_of(of(case(id, "sluice, 1 worker", 72, roof=40),
+                                 case(id, "roofline EST4, 2 workers", 20),
+                                 *(case(id, name, median, roof=20)
+                                   for name, median in zip(names, medians))))["scaling/hit"]
+
+        self.assertAlmostEqual(scaled(36, 45, 40).ratio, (72 / 45) / 2)
+        self.assertEqual(scaled(36, 45, 40).verdict, report_figures.MISSED)
+        self.assertIn("50 % of flows on both: the worst of 3 splits", scaled(36, 45, 40).measured)
+        self.assertIn("100 % of flows on both: the worst", scaled(36, 37, 40).measured)
+        self.assertAlmostEqual(scaled(36).ratio, 1)
+        self.assertNotIn("worst", scaled(36).measured)
+        self.assertEqual(scaled().verdict, report_figures.UNKNOWN)
+
     def test_amounts_have_a_most(self):
         figures = figures_of(of(case("memory/ipv4/1048576", "index and entries", 242),
                                 case("memory/ipv4/1048576", "growth of the process", 268.9),
