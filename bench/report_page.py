@@ -123,7 +123,11 @@ def ratio(figure):
         return "–"
     if figure.ratio == int(figure.ratio):
         return f"{figure.ratio:.0f}"
-    return f"{figure.ratio:.2f}" if abs(figure.ratio) < 10 else f"{figure.ratio:.1f}"
+    digits = 2 if abs(figure.ratio) < 10 else 1
+    # What just misses a limit is not to look as if it met it.
+    if figure.verdict == report_figures.MISSED and round(figure.ratio, digits) == figure.at_least:
+        digits = 4
+    return f"{figure.ratio:.{digits}f}"
 
 
 def figure_table(figures):

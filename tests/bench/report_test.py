@@ -537,6 +537,15 @@ class PageTest(unittest.TestCase):
         self.assertRegex(text, r"Of \d+ figures to reach, \d+ meet their aim, \d+ meet what is "
                                r"asked at least, \d+ miss it and \d+ were not measured")
 
+    def test_a_near_miss_does_not_look_as_if_it_met_the_limit(self):
+        def shown(ratio, **more):
+            return report_page.ratio(report_figures.Figure("k", "label", 0.9, None, ratio=ratio,
+                                                           **more))
+
+        self.assertEqual([shown(r) for r in (0.8957, 0.894, 0.9041, 12.34)],
+                         ["0.8957", "0.89", "0.90", "12.3"])
+        self.assertEqual(shown(0.9049, low_is_good=True), "0.9049")
+
     def test_a_report_of_nothing_is_a_page_too(self):
         self.assertEqual(read(render()).errors, [])
 
