@@ -134,7 +134,7 @@ inline constexpr std::array kDrops{
     DropInfo{Drop::CtReserved,           "ct_reserved",           "what is left of the table is reserved for other sources"},
     DropInfo{Drop::CtSourceEntries,      "ct_source_entries",     "the source has as many connections as per_source.max_entries allows"},
     DropInfo{Drop::CtSourceRate,         "ct_source_rate",        "the source opens connections faster than per_source.new_per_second"},
-    DropInfo{Drop::CtBucketFull,         "ct_bucket_full",        "every slot of the hash bucket's chain holds an assured entry"},
+    DropInfo{Drop::CtBucketFull,         "ct_bucket_full",        "every slot of the hash bucket's chain holds an entry that may not give way"},
     DropInfo{Drop::CtClash,              "ct_clash",              "another packet took the same tuple in the meantime"},
     DropInfo{Drop::NatNoPort,            "nat_no_port",           "every port of the mapping's range is in use"},
     DropInfo{Drop::NatPortReject,        "nat_port_reject",       "every port of the mapping's range is in use and the rule says exhausted = icmp"},

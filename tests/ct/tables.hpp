@@ -14,6 +14,7 @@ namespace ct::test {
 
 inline constexpr Nanos kStart = 1000 * kNanosPerSecond;
 inline constexpr Nanos kSecond = kNanosPerSecond;
+inline constexpr std::uint64_t kSeed = 1;               // of a Table's hash key
 inline constexpr std::uint32_t kExternal = 0xcb007101;  // 203.0.113.1
 
 /// A table of `max` entries that may all be embryonic.
@@ -39,7 +40,7 @@ struct Table {
     Conntrack ct;
     Nanos now = kStart;
 
-    explicit Table(const Settings& s, WorkerId workers = 1) : ct{s, workers, 1} {}
+    explicit Table(const Settings& s, WorkerId workers = 1) : ct{s, workers, kSeed} {}
 
     /// Sends `p`; what became of it.
     Drop send(Packet p, WorkerId w = 0) {
