@@ -25,12 +25,43 @@ using Graph = RoofShape::Graph;
 
 constexpr std::uint32_t kStep = 1024;
 
+/// A table for each of `Cores` threads, which share `flows` evenly: flow `n` is thread n % Cores'
+/// own, both directions of it, as if the network card dealt them out so. No lock, nothing shared.
+template <std::uint32_t Cores>
+class PerCore {
+public:
+    static constexpr RteTable::Kind kKind = RteTable::Kind::PerCore;
+
+    PerCore(std::uint32_t flows, std::size_t object_bytes, int socket) {
+        for (auto& table : tables_)
+            table = std::make_unique<RteTable>(kKind, flows / Cores, object_bytes, socket);
+    }
+    /// The one table of one thread.
+    [[nodiscard]] RteTable& only() noexcept requires(Cores == 1) { return *tables_[0]; }
+    bool insert(std::uint32_t n, std::uint64_t now) noexcept {
+        return tables_[n % Cores]->insert(n, now);
+    }
+    void clear() {
+        for (auto& table : tables_) table->clear();
+    }
+    [[nodiscard]] std::uint32_t keys() const {
+        std::uint32_t n = 0;
+        for (const auto& table : tables_) n += table->keys();
+        return n;
+    }
+    [[nodiscard]] std::uint32_t flows() const noexcept { return Cores * tables_[0]->flows(); }
+
+private:
+    std::array<std::unique_ptr<RteTable>, Cores> tables_;
+};
+
 /// The peers' tables of a case; one of a kind, each with room for `flows`.
+template <std::uint32_t Cores = 1>
 struct Peers {
     Peers(std::uint32_t flows, std::size_t object_bytes, int socket)
         : lock_free{RteTable::Kind::LockFree, flows, object_bytes, socket},
           extendable{RteTable::Kind::Extendable, flows, object_bytes, socket},
-          one_core{RteTable::Kind::OneCore, flows, object_bytes, socket},
+          per_core{flows, object_bytes, socket},
           tbb{flows, object_bytes},
           sharded{flows, object_bytes} {}
 
@@ -39,14 +70,17 @@ struct Peers {
     void each(Visit&& visit) {
         visit(lock_free, RteTable::name_of(RteTable::Kind::LockFree));
         visit(extendable, RteTable::name_of(RteTable::Kind::Extendable));
-        visit(one_core, RteTable::name_of(RteTable::Kind::OneCore));
+        if constexpr (Cores == 1)
+            visit(per_core.only(), RteTable::name_of(RteTable::Kind::PerCore));
+        else
+            visit(per_core, RteTable::name_of(RteTable::Kind::PerCore));
         visit(tbb, TbbMap::kName);
         visit(sharded, ShardedMap::kName);
     }
 
     RteTable lock_free;
     RteTable extendable;
-    RteTable one_core;
+    PerCore<Cores> per_core;
     MapTable<TbbMap> tbb;
     MapTable<ShardedMap> sharded;
 };
@@ -109,7 +143,7 @@ void hits(Program& program, int socket, std::uint32_t flows) {
     const RoofContestant roof =
         make_roof(program, memory_like(sluice.table()),
                   {.graph = Graph::Established, .side_lines = sluice.side_lines()}, draw, kBurst);
-    Peers peers{flows, ct::kCacheLine * (1 + sluice.side_lines()), socket};
+    Peers<> peers{flows, ct::kCacheLine * (1 + sluice.side_lines()), socket};
     const auto tally = std::make_shared<Tally>();
     std::vector<Contestant> all{sluice.contestant("sluice"), sluice.filling(), roof.contestant};
     peers.each([&](auto& table, const char* name) {
@@ -157,7 +191,7 @@ void inserts(Program& program, int socket, std::uint32_t max) {
     const RoofContestant roof = make_roof(program, memory_like(sluice.table()),
                                           {.graph = Graph::Insert, .side_lines = side_lines},
                                           Draw::uniform(max, 1), kBurst);
-    Peers peers{max, ct::kCacheLine * (1 + side_lines), socket};
+    Peers<> peers{max, ct::kCacheLine * (1 + side_lines), socket};
     std::vector<Contestant> all{sluice.contestant("sluice"), flood_filling(), roof.contestant};
     std::vector<std::shared_ptr<Tally>> tallies;
     peers.each([&](auto& table, const char* name) {
@@ -202,7 +236,7 @@ void full(Program& program, int socket, std::uint32_t max) {
     const RoofContestant roof =
         make_roof(program, memory_like(sluice.table()),
                   {.graph = Graph::Evict, .side_lines = side_lines}, Draw::uniform(max, 1), kBurst);
-    Peers peers{max, ct::kCacheLine * (1 + side_lines), socket};
+    Peers<> peers{max, ct::kCacheLine * (1 + side_lines), socket};
     std::vector<Contestant> all{sluice.contestant("sluice"), flood_filling(), roof.contestant};
     std::vector<std::shared_ptr<Tally>> tallies;
     peers.each([&](auto& table, const char* name) {
@@ -226,17 +260,30 @@ void full(Program& program, int socket, std::uint32_t max) {
     });
 }
 
-/// Two threads that insert into one table until nine tenths are full. Worker t has the flows
-/// t, t + 2, t + 4, ...
+/// Two threads that insert until nine tenths are full, or until one has inserted half of what there
+/// is room for: where each has a table of its own, that one is full then. Worker t has the flows t,
+/// t + 2, t + 4, ...
 struct PairTally {
-    std::array<std::uint32_t, kPair> made{};
-    std::array<std::uint64_t, kPair> failed{};
-    std::atomic<std::uint32_t> inside{0};
+    /// Of one thread, on a line of its own.
+    struct alignas(ct::kCacheLine) Worker {
+        std::uint32_t made = 0;
+        std::uint64_t failed = 0;
+        std::atomic<std::uint32_t> inside{0};  ///< flows in the table
+    };
+    std::array<Worker, kPair> workers{};
 
+    [[nodiscard]] std::uint32_t inside() const {
+        return workers[0].inside.load(std::memory_order_relaxed) +
+               workers[1].inside.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t failed() const { return workers[0].failed + workers[1].failed; }
     /// True where a table of `max` must not take more.
     [[nodiscard]] bool full(std::uint32_t max) const {
-        return std::uint64_t{inside.load(std::memory_order_relaxed)} + kPair * kStep >
-               std::uint64_t{max} * 9 / 10;
+        const auto own = [&](const Worker& w) {
+            return w.inside.load(std::memory_order_relaxed) + kStep > max / kPair;
+        };
+        return std::uint64_t{inside()} + kPair * kStep > std::uint64_t{max} * 9 / 10 ||
+               own(workers[0]) || own(workers[1]);
     }
 };
 
@@ -246,19 +293,18 @@ Team insert_team(Table& table, const char* name, std::shared_ptr<PairTally> tall
     for (std::uint32_t t = 0; t < kPair; ++t)
         team.steps.emplace_back([&table, tally, t] {
             thread_local const EalThread registered;
-            std::uint32_t& made = tally->made[t];
-            for (std::uint32_t i = 0; i < kStep; ++i, ++made)
-                tally->failed[t] +=
-                    static_cast<std::uint64_t>(!table.insert(made * kPair + t, made));
-            tally->inside.fetch_add(kStep, std::memory_order_relaxed);
+            PairTally::Worker& mine = tally->workers[t];
+            for (std::uint32_t i = 0; i < kStep; ++i, ++mine.made)
+                mine.failed +=
+                    static_cast<std::uint64_t>(!table.insert(mine.made * kPair + t, mine.made));
+            mine.inside.fetch_add(kStep, std::memory_order_relaxed);
             return std::uint64_t{kStep};
         });
     team.done = [&table, tally] { return tally->full(table.flows()); };
     team.prepare = [&table, tally] {
-        const std::uint32_t inside = tally->inside.load(std::memory_order_relaxed);
-        tally->failed[0] += static_cast<std::uint64_t>(table.keys() != 2 * inside);
+        tally->workers[0].failed += static_cast<std::uint64_t>(table.keys() != 2 * tally->inside());
         table.clear();
-        tally->inside.store(0, std::memory_order_relaxed);
+        for (PairTally::Worker& w : tally->workers) w.inside.store(0, std::memory_order_relaxed);
     };
     return team;
 }
@@ -277,7 +323,7 @@ void inserts_by_two(Program& program, int socket, std::uint32_t max) {
 
     const std::uint32_t side_lines = side_lines_of(table);
     const RoofShape shape{.graph = Graph::Insert, .side_lines = side_lines};
-    Peers peers{max, ct::kCacheLine * (1 + side_lines), socket};
+    Peers<kPair> peers{max, ct::kCacheLine * (1 + side_lines), socket};
     std::vector<std::shared_ptr<PairTally>> tallies;
     const auto memory = memory_like(table);
     const RoofSchedule schedule =
@@ -285,7 +331,6 @@ void inserts_by_two(Program& program, int socket, std::uint32_t max) {
     std::vector<Team> all{sluice.flood("sluice", kPair, Pair::Room::Needed),
                           roof_team(memory, shape, schedule, kPair)};
     peers.each([&](auto& peer, const char* name) {
-        if (std::string_view{name} == RteTable::name_of(RteTable::Kind::OneCore)) return;
         fill_table(program, peer, name, max);
         peer.clear();
         tallies.push_back(std::make_shared<PairTally>());
@@ -298,8 +343,8 @@ void inserts_by_two(Program& program, int socket, std::uint32_t max) {
          .params = {{"max", max}, {"burst", kBurst}, {"workers", kPair}}},
         all, {.roof = 1, .roof_id = shape.id()});
     for (const auto& tally : tallies)
-        program.gate(tally->failed[0] + tally->failed[1] == 0,
-                     fmt::format("{}: {} inserts failed", id, tally->failed[0] + tally->failed[1]));
+        program.gate(tally->failed() == 0,
+                     fmt::format("{}: {} inserts failed", id, tally->failed()));
     const std::uint64_t sent = sluice.tally(0).sent + sluice.tally(1).sent;
     program.gate(
         table.counters().opened - opened_before == sent &&

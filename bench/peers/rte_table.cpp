@@ -43,7 +43,7 @@ std::uint8_t flags_of(RteTable::Kind kind) {
             return kShared;
         case RteTable::Kind::Extendable:
             return kShared | RTE_HASH_EXTRA_FLAGS_EXT_TABLE;
-        case RteTable::Kind::OneCore:
+        case RteTable::Kind::PerCore:
             break;
     }
     return 0;
@@ -57,8 +57,8 @@ const char* RteTable::name_of(Kind k) noexcept {
             return "rte_hash lock-free";
         case Kind::Extendable:
             return "rte_hash extendable";
-        case Kind::OneCore:
-            return "rte_hash one core's";
+        case Kind::PerCore:
+            return "rte_hash sharded by core";
     }
     return "";
 }
@@ -88,7 +88,7 @@ RteTable::RteTable(Kind kind, std::uint32_t flows, std::size_t object_bytes, int
         e = static_cast<PeerEntry*>(object);
     }
     for (const std::uint32_t i : order_) rte_mempool_put(pool_, objects[i]);
-    if (kind == Kind::OneCore) return;
+    if (kind == Kind::PerCore) return;
 
     // Without it a deleted key's place would be lost: readers may still compare with it.
     const std::size_t bytes = rte_rcu_qsbr_get_memsize(1);

@@ -23,7 +23,7 @@ public:
     enum class Kind : std::uint8_t {
         LockFree,  ///< readers take no lock, several writers (RW_CONCURRENCY_LF, MULTI_WRITER_ADD)
         Extendable,  ///< the same, and a full bucket gets more room (EXT_TABLE)
-        OneCore,     ///< no concurrency: each core has a table of its own
+        PerCore,     ///< no concurrency: each core has a table of its own, for flows of its own
     };
 
     /// Room for `flows` flows with objects of `object_bytes`, and a quarter more of keys than that:

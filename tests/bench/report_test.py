@@ -129,7 +129,7 @@ class FiguresTest(unittest.TestCase):
         figure = figures_of(of(case(id, "sluice", 50), case(id, "sluice net", 40),
                                case(id, "rte_hash lock-free, single", 150),
                                case(id, "rte_hash lock-free, bulk", 80),
-                               case(id, "rte_hash one core's, bulk", 10)))["rte_hash/hit"]
+                               case(id, "rte_hash sharded by core, bulk", 10)))["rte_hash/hit"]
 
         self.assertAlmostEqual(figure.ratio, 80 / 50)  # the faster of the lock-free ones
 
