@@ -46,6 +46,9 @@ GROUPS = {
     "tracking": ("Windows and counters", "What window tracking and accounting add to a packet."),
     "sweep": ("The sweep for expired entries", "Hits while it runs, as it always does, and "
               "without."),
+    "limits": ("Limits and exceptions", "New connections where sources have limits, a prefix has "
+               "room of its own, time-outs shrink, or entries have a minimum of life; nobody is "
+               "refused."),
     "pages": ("Pages", "The same table on pages of several sizes."),
     "ablation": ("What each device is worth", "The same work with one part of the design left out "
                  "or changed."),
@@ -69,7 +72,7 @@ LOGARITHMIC = {"flows", "entries", "table", "max", "burst", "batch"}
 # Contestants that are in the tables of numbers only.
 HIDDEN = re.compile(r"making|filling|fill only|whole path|overhead", re.I)
 # Parameters that tell nothing about the case.
-UNTOLD = {"buckets", "pages", "burst", "assured", "lines_in_flight", "bytes"}
+UNTOLD = {"buckets", "pages", "burst", "assured", "lines_in_flight", "bytes", "overflow"}
 MOST_PLOTS = 6  # of one group by facets; more become one plot of bars
 
 

@@ -16,8 +16,13 @@ using namespace bench;
 using Graph = RoofShape::Graph;
 
 nlohmann::ordered_json params(std::uint32_t max, ct::Conntrack& table) {
-    return {{"max", max},     {"burst", kBurst}, {"family", "ipv4"},
-            {"proto", "tcp"}, {"acct", true},    {"pages", table.memory().pages}};
+    return {{"max", max},
+            {"burst", kBurst},
+            {"family", "ipv4"},
+            {"proto", "tcp"},
+            {"acct", true},
+            {"overflow", name_of(table.settings().overflow)},
+            {"pages", table.memory().pages}};
 }
 
 void inserts(Program& program, std::uint32_t max, Order order) {
@@ -75,9 +80,7 @@ void fill_series(Program& program, std::uint32_t max) {
     // All but what the caches of free entries may hold back.
     const std::uint32_t part = (max - 128) / kParts;
     std::vector<std::vector<double>> ns(kParts);
-    ct::Settings s = table_settings(max);
-    s.overflow = ct::Overflow::Drop;
-    ct::Conntrack table{s, 1, kHashSeed};
+    ct::Conntrack table{table_settings(max), 1, kHashSeed};
     Tracker tracker{table, 0};
     Ageing ageing{table};
     std::uint32_t next = 0;
@@ -108,13 +111,13 @@ void fill_series(Program& program, std::uint32_t max) {
     program.add({Result{.info = {.id = id + "/first10",
                                  .group = "fill",
                                  .title = "the first tenth",
-                                 .params = {{"max", max}}},
+                                 .params = params(max, table)},
                         .contestant = "sluice",
                         .value = summarize({out.y.begin(), out.y.begin() + 10})},
                  Result{.info = {.id = id + "/last10",
                                  .group = "fill",
                                  .title = "the last tenth",
-                                 .params = {{"max", max}}},
+                                 .params = params(max, table)},
                         .contestant = "sluice",
                         .value = summarize({out.y.end() - 10, out.y.end()})}});
     program.add(std::move(out));

@@ -63,7 +63,9 @@ void bursts(Program& program, std::uint32_t size) {
                    {.id = id,
                     .group = "latency",
                     .title = fmt::format("single bursts of 32, tables of {}", size),
-                    .params = {{"max", size}, {"burst", kBurst}}},
+                    .params = {{"max", size},
+                               {"burst", kBurst},
+                               {"overflow", name_of(flood.table().settings().overflow)}}},
                    {{"hits", [&] { hits.run_burst(kBurst); }},
                     {"flood on full", [&] { flood.step(kBurst); }},
                     {"arithmetic", [&] { idle_burst(x); }}});

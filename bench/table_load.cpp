@@ -108,7 +108,10 @@ void surface(Program& program, std::uint32_t max, unsigned load_percent) {
     program.measure({.id = id,
                      .group = "load",
                      .title = fmt::format("a table of {} that is {} % full", max, load_percent),
-                     .params = {{"max", max}, {"load_percent", load_percent}, {"burst", kBurst}}},
+                     .params = {{"max", max},
+                                {"load_percent", load_percent},
+                                {"burst", kBurst},
+                                {"overflow", name_of(table_settings(max).overflow)}}},
                     all);
     table.check(program, id);
 }

@@ -19,8 +19,13 @@ using Graph = RoofShape::Graph;
 constexpr std::uint8_t kAddresses = 64;
 
 nlohmann::ordered_json params(std::uint32_t max, std::uint8_t addresses = kAddresses) {
-    return {{"max", max},     {"burst", kBurst}, {"family", "ipv4"},
-            {"proto", "tcp"}, {"acct", true},    {"snat_addresses", addresses}};
+    return {{"max", max},
+            {"burst", kBurst},
+            {"family", "ipv4"},
+            {"proto", "tcp"},
+            {"acct", true},
+            {"overflow", name_of(table_settings(max).overflow)},
+            {"snat_addresses", addresses}};
 }
 
 /// The first part of a case's name.

@@ -164,6 +164,14 @@ void hits(Program& program, int socket, std::uint32_t flows) {
     program.gate(tally->failed == 0, fmt::format("{}: peers missed {} keys", id, tally->failed));
 }
 
+nlohmann::ordered_json params(std::uint32_t max, const ct::Conntrack& sluice,
+                              std::uint32_t workers) {
+    return {{"max", max},
+            {"burst", kBurst},
+            {"workers", workers},
+            {"overflow", name_of(sluice.settings().overflow)}};
+}
+
 template <class Table>
 Contestant insert_contestant(Table& table, const char* name, std::shared_ptr<Tally> tally) {
     const auto prepare = [&table, tally] {
@@ -204,7 +212,7 @@ void inserts(Program& program, int socket, std::uint32_t max) {
     program.measure({.id = id,
                      .group = "peers",
                      .title = fmt::format("inserts, 0 to 90 % of {} flows, both tuples", max),
-                     .params = {{"max", max}, {"burst", kBurst}, {"workers", 1}}},
+                     .params = params(max, sluice.table(), 1)},
                     all, {.roof = 2, .roof_id = roof.id, .overhead = 1, .net_of_overhead = {0}});
     sluice.check(program, id);
     for (std::size_t k = 0; k < tallies.size(); ++k)
@@ -248,7 +256,7 @@ void full(Program& program, int socket, std::uint32_t max) {
         {.id = id,
          .group = "peers",
          .title = fmt::format("{} flows at most: the oldest goes, a new one comes", max),
-         .params = {{"max", max}, {"burst", kBurst}, {"workers", 1}}},
+         .params = params(max, sluice.table(), 1)},
         all, {.roof = 2, .roof_id = roof.id, .overhead = 1, .net_of_overhead = {0}});
     sluice.check(program, id);
     std::size_t k = 0;
@@ -312,9 +320,7 @@ Team insert_team(Table& table, const char* name, std::shared_ptr<PairTally> tall
 void inserts_by_two(Program& program, int socket, std::uint32_t max) {
     const std::string id = fmt::format("peers/insert2/{}", max);
     if (!program.wants(id, 4 * table_and_roof_bytes(max))) return;
-    ct::Settings s = table_settings(max);
-    s.overflow = ct::Overflow::Drop;
-    Pair sluice{s};
+    Pair sluice{table_settings(max)};
     ct::Conntrack& table = sluice.table();
     constexpr std::uint32_t kBefore = 2'000'000'000;  // flows that fill the table once
     sluice.tracker(0).open(kBefore, max);
@@ -340,7 +346,7 @@ void inserts_by_two(Program& program, int socket, std::uint32_t max) {
         {.id = id,
          .group = "peers",
          .title = fmt::format("inserts by two workers at once, 0 to 90 % of {} flows", max),
-         .params = {{"max", max}, {"burst", kBurst}, {"workers", kPair}}},
+         .params = params(max, table, kPair)},
         all, {.roof = 1, .roof_id = shape.id()});
     for (const auto& tally : tallies)
         program.gate(tally->failed() == 0,

@@ -115,9 +115,7 @@ void floods(Program& program, std::uint32_t max, Pair::Room room) {
     const bool full = room == Pair::Room::Made;
     const std::string id = fmt::format("workers/{}/{}", full ? "full" : "insert", max);
     if (!program.wants(id, table_and_roof_bytes(max))) return;
-    ct::Settings s = table_settings(max);
-    if (!full) s.overflow = ct::Overflow::Drop;
-    Pair pair{s};
+    Pair pair{table_settings(max)};
     constexpr std::uint32_t kBefore = 2'000'000'000;  // flows that fill the table
     pair.tracker(0).open(kBefore, max);
     Ageing{pair.table()}.clear(pair.tracker(0).now);
@@ -142,7 +140,9 @@ void floods(Program& program, std::uint32_t max, Pair::Room room) {
                      .group = "workers",
                      .title = full ? fmt::format("SYN flood on a full table of {}", max)
                                    : fmt::format("SYN flood into a table of {}, 0 to 90 %", max),
-                     .params = {{"max", max}, {"burst", kBurst}}},
+                     .params = {{"max", max},
+                                {"burst", kBurst},
+                                {"overflow", name_of(pair.table().settings().overflow)}}},
                     teams, shape.id());
     const ct::Counters c = pair.table().counters();
     const std::uint64_t sent = pair.tally(0).sent + pair.tally(1).sent;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // One thing changed at a time, the rest as in table_hits and table_floods: the size of bursts, the
-// kind of pages, IPv6, counters and windows, the sweep; and what an entry takes of memory.
+// kind of pages, IPv6, counters and windows, the sweep, limits and other exceptions; and what an
+// entry takes of memory.
 #include "bench/harness/machine.hpp"
 #include "bench/load/established.hpp"
 #include "bench/load/flood.hpp"
@@ -11,6 +12,8 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -27,7 +30,10 @@ std::uint32_t size_of(const Program& program) {
 }
 
 CaseInfo info_of(const std::string& id, const char* group, std::string title, std::uint32_t flows) {
-    return {.id = id, .group = group, .title = std::move(title), .params = {{"flows", flows}}};
+    return {.id = id,
+            .group = group,
+            .title = std::move(title),
+            .params = {{"flows", flows}, {"overflow", name_of(table_settings(flows).overflow)}}};
 }
 
 /// Every burst size on one and the same table.
@@ -175,6 +181,62 @@ void sweep(Program& program) {
     e.check(program, id);
 }
 
+/// What the exceptions cost those who keep to them: limits of a source's entries and rate, room
+/// that is reserved for a prefix, time-outs that shrink with the room, a minimum of life. Newcomers
+/// come from 65,536 sources in turn, so that what is kept of a source is not at hand; nobody is
+/// refused. On the full table the clock goes slower: entries live a second and a half, the minimum
+/// is one.
+void limits(Program& program) {
+    const std::uint32_t max = program.options().pick<std::uint32_t>(8192, 1U << 18, 1U << 20);
+    constexpr std::uint32_t kPlenty = 100'000;  // of entries, a second, or at once
+    struct Exception {
+        const char* name;
+        void (*set)(ct::Room&);
+        bool of_victims = false;  ///< costs nothing while there is room
+    };
+    constexpr std::array kExceptions{
+        Exception{"no exception", [](ct::Room&) {}},
+        Exception{"entries of a source", [](ct::Room& r) { r.per_source.max_entries = kPlenty; }},
+        Exception{"rate of a source",
+                  [](ct::Room& r) {
+                      r.per_source.new_per_second = kPlenty;
+                      r.per_source.burst = kPlenty;
+                  }},
+        Exception{"reserve",
+                  [](ct::Room& r) {
+                      // 203.0.113.0/24, from where nothing comes.
+                      r.reserve = {
+                          {{ct::Addr::v4(ct::Be32::from_host(0xcb00'7100)), 24, ct::Family::Ipv4},
+                           32}};
+                  }},
+        Exception{"adaptive time-outs",
+                  [](ct::Room& r) {
+                      r.adaptive = {50, 200};
+                  }},
+        Exception{"minimum of life", [](ct::Room& r) { r.min_life = 1; }, true}};
+    const auto measure = [&]<class Flood>(const char* what, std::string title, FloodSetup setup) {
+        const std::string id = fmt::format("limits/{}/{}", what, max);
+        if (!program.wants(id, 6 * table_and_roof_bytes(max))) return;
+        setup.flow_order.log2_sources = 16;
+        std::vector<std::unique_ptr<Flood>> floods;
+        std::vector<Contestant> all;
+        for (const Exception& e : kExceptions) {
+            if (e.of_victims && std::is_same_v<Flood, InsertFlood>) continue;
+            setup.room = {};
+            e.set(setup.room);
+            floods.push_back(std::make_unique<Flood>(max, setup));
+            all.push_back(floods.back()->contestant(fmt::format("sluice, {}", e.name)));
+        }
+        program.measure(info_of(id, "limits", std::move(title), max), all);
+        for (const auto& f : floods) f->check(program, id);
+    };
+    measure.template operator()<InsertFlood>(
+        "insert", fmt::format("SYN flood of 65,536 sources into a table of {}", max), {.kind = {}});
+    measure.template operator()<FullFlood>(
+        "full", fmt::format("SYN flood of 65,536 sources on a full table of {}", max),
+        {.kind = {}, .nanos_per_packet = 3 * ct::kNanosPerSecond / (2 * std::uint64_t{max})});
+}
+
 /// Bytes an entry: what the table says, and what the process grew by.
 void memory(Program& program, const char* family, FlowKind kind) {
     const std::uint32_t flows = size_of(program);
@@ -209,6 +271,7 @@ void body(Program& program) {
     bursts(program);
     families(program);
     sweep(program);
+    limits(program);
     pages(program);
 }
 

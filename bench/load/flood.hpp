@@ -19,6 +19,18 @@ enum class Order : std::uint8_t {
     Aged,   ///< at random, as in one that has been in use
 };
 
+/// Which flow comes n-th: the next of the same client's, until its ports are used up; or one from
+/// each of 2^log2_sources clients in turn.
+struct FlowOrder {
+    std::uint32_t log2_sources = 0;
+
+    /// Without a branch: it stands in the loop that is measured.
+    [[nodiscard]] constexpr std::uint32_t operator()(std::uint32_t n) const noexcept {
+        const std::uint32_t source = n & ((1U << log2_sources) - 1);
+        return source * FlowNumbers::kPorts + (n >> log2_sources);
+    }
+};
+
 /// What a flood is like.
 struct FloodSetup {
     Order order = Order::Aged;
@@ -26,6 +38,9 @@ struct FloodSetup {
     std::uint32_t assured = 0;  ///< entries of a full table that are assured flows
     std::uint8_t snat = 0;      ///< external addresses; 0: no NAT
     bool acct = true;
+    ct::Room room{};         ///< limits, reservations and the like
+    FlowOrder flow_order{};  ///< with assured flows: from one client after the other
+    ct::Nanos nanos_per_packet = kNanosPerPacket;  ///< of virtual time
 };
 
 /// Inserts: cleared, without being timed, whenever nine tenths are full.
@@ -43,6 +58,7 @@ public:
 
 private:
     void clear();
+    void open(std::uint32_t count) noexcept;
 
     FloodSetup setup_;
     ct::Conntrack table_;
@@ -73,6 +89,8 @@ public:
     [[nodiscard]] Tracker& tracker() noexcept { return tracker_; }
 
 private:
+    void open(std::uint32_t count) noexcept;
+
     FloodSetup setup_;
     ct::Conntrack table_;
     std::unique_ptr<Snat> snat_;

@@ -21,9 +21,26 @@ ct::Settings table_settings(std::uint32_t max) {
     ct::Settings s;
     s.max = max;
     s.acct = true;
-    s.overflow = ct::Overflow::EmbryonicOldest;
     s.embryonic_percent = 100;
     return s;
+}
+
+const char* name_of(ct::Overflow policy) noexcept {
+    switch (policy) {
+        case ct::Overflow::EmbryonicOldest:
+            return "embryonic-oldest";
+        case ct::Overflow::ClosingFirst:
+            return "closing-first";
+        case ct::Overflow::Linux:
+            return "linux";
+        case ct::Overflow::Drop:
+            return "drop";
+        case ct::Overflow::Untracked:
+            return "untracked";
+        case ct::Overflow::Reject:
+            return "reject";
+    }
+    return "";
 }
 
 void Tracker::open(std::uint32_t first, std::uint32_t count) noexcept {

@@ -25,9 +25,12 @@ inline constexpr ct::Nanos kStart = 1000 * ct::kNanosPerSecond;
 /// The hash key of every table that is not to be attacked: the same buckets in every run.
 inline constexpr std::uint64_t kHashSeed = 1;
 
-/// The settings of a table that is measured: counters on, the budget of embryonic entries as large
-/// as the table, so that `max` alone decides when it is full.
+/// The settings of a table that is measured: counters on, the default policy where it is full, and
+/// a budget of embryonic entries as large as the table, so that `max` alone decides when it is.
 [[nodiscard]] ct::Settings table_settings(std::uint32_t max);
+
+/// What a table does when it is full, by the name that a configuration has for it.
+[[nodiscard]] const char* name_of(ct::Overflow policy) noexcept;
 
 /// One worker's use of a table. The table may have several; each has its own Tracker.
 class Tracker {
