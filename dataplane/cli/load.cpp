@@ -11,11 +11,12 @@ namespace dp {
 
 namespace {
 
-/// The words of a line, which are separated by blanks.
+/// The words of a line, which are separated by blanks; not those that tell who caused an event, in
+/// what `-E -o save` has written.
 std::vector<std::string> words_of(const std::string& line) {
     std::vector<std::string> out;
     std::istringstream in{line};
-    for (std::string word; in >> word;) out.push_back(std::move(word));
+    for (std::string word; in >> word && word != "[USERSPACE]";) out.push_back(std::move(word));
     return out;
 }
 

@@ -48,8 +48,7 @@ public:
     explicit Printer(const dp::Arguments& arguments) noexcept : arguments_{arguments} {}
 
     void text(std::string_view text) {
-        if (xml() && !begun_) print(dp::kXmlHead);
-        begun_ = true;
+        begin();
         print(text);
         if (arguments_.request.command != Command::Events) return;
         count_events(text);
@@ -98,7 +97,8 @@ public:
         }
     }
     void end() const {
-        if (xml() && begun_) print(dp::kXmlTail);
+        const Command c = arguments_.request.command;
+        if (xml() && begun_ && (c == Command::List || c == Command::Events)) print(dp::kXmlTail);
         if (std::fflush(stdout) != 0) throw std::runtime_error{"cannot write to stdout"};
     }
     [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
@@ -116,10 +116,17 @@ private:
             text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
         }
     }
+    /// The head of a document: -D and -U print their <flow> lines without one, and -G leaves its
+    /// own open, as conntrack(8) does.
+    void begin() {
+        const Command c = arguments_.request.command;
+        const bool has_head = c == Command::List || c == Command::Get || c == Command::Events;
+        if (xml() && !begun_ && has_head) print(dp::kXmlHead);
+        begun_ = true;
+    }
     /// A line that is no entry, in the way of the format.
     void record(const std::string& line, const std::string& json) {
-        if (xml() && !begun_) print(dp::kXmlHead);
-        begun_ = true;
+        begin();
         switch (format()) {
             case dp::Format::Json:
                 print(json + "\n");

@@ -180,6 +180,7 @@ void append(std::string& out, const Shown& s) {
             break;
         case Format::Save:
             render_save(text, s);
+            append_origin(text, s);
             break;
         case Format::Json:
             render_json(text, s);

@@ -41,7 +41,7 @@ struct RenderOptions {
     bool labels = false;      ///< `labels=NAME,...` of an entry that has any
     /// Names of labels; null: their numbers serve.
     std::shared_ptr<const LabelNames> label_names;
-    char save_verb = 'A';   ///< of a listing with `-o save`: D if it was deleted, U if changed
+    char save_verb = 'A';   ///< of a listing with `-o save`: D if it was deleted
     std::uint32_t use = 1;  ///< `use=N`; conntrack -G says 2
     ct::Nanos now = 0;      ///< the tracker's time of the listing, for the age of living entries
     std::int64_t wall_offset_ns = 0;  ///< wall clock minus the tracker's clock

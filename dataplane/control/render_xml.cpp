@@ -106,7 +106,8 @@ void independent(EntryText& out, const Shown& s) noexcept {
     out.put("</meta>");
 }
 
-/// When an event happened, in local time; the day of the week counts from 1 for Sunday.
+/// When an event happened, in local time: minutes and seconds have two digits, and the day of the
+/// week counts from 1 for Sunday.
 void when(EntryText& out, const Shown& s) noexcept {
     const std::time_t seconds = s.wall_ns(s.event->when) / std::int64_t{ct::kNanosPerSecond};
     std::tm t{};
@@ -114,10 +115,15 @@ void when(EntryText& out, const Shown& s) noexcept {
     const auto put = [&](std::string_view name, int value) {
         element(out, name, static_cast<std::uint64_t>(value));
     };
+    const auto put_two = [&](std::string_view name, int value) {
+        const char digits[] = {static_cast<char>('0' + value / 10),
+                               static_cast<char>('0' + value % 10)};
+        element(out, name, std::string_view{digits, sizeof digits});
+    };
     out.put("<when>");
     put("hour", t.tm_hour);
-    put("min", t.tm_min);
-    put("sec", t.tm_sec);
+    put_two("min", t.tm_min);
+    put_two("sec", t.tm_sec);
     put("wday", t.tm_wday + 1);
     put("day", t.tm_mday);
     put("month", t.tm_mon + 1);

@@ -242,9 +242,10 @@ void Session::get(const Request& request, const ServerContext& context) {
 void Session::advance(Walk& walk, const ServerContext& context) {
     RenderOptions output = dated(walk.request.output, context);
     const Command command = walk.request.command;
-    if (command == Command::Update) output.use = 2;  // as in conntrack -U
-    if (command == Command::Update) output.save_verb = 'U';
+    // As in conntrack -U and -D.
+    if (command == Command::Update) output.use = 2;
     if (command == Command::Delete) output.save_verb = 'D';
+    if (command != Command::List) output.ktimestamp = false;
     const ct::Stage stage = walk.request.table == Table::Dying         ? ct::Stage::Dying
                             : walk.request.table == Table::Unconfirmed ? ct::Stage::Unconfirmed
                                                                        : ct::Stage::Linked;

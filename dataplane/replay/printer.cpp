@@ -46,16 +46,15 @@ void Printer::table(const ct::Conntrack& conntrack, ct::Nanos now) {
     RenderOptions options = options_;
     options.now = now;
     std::uint64_t shown = 0;
-    if (options.format == Format::Xml) print(kXmlHead);
     for (std::uint32_t i = 0; i < conntrack.indices(); ++i) {
         ct::Snapshot entry;
         if (!conntrack.snapshot(i, now, entry)) continue;
         text_.clear();
+        if (shown++ == 0 && options.format == Format::Xml) text_ = kXmlHead;
         append_line(text_, entry, options);
         print(text_);
-        ++shown;
     }
-    if (options.format == Format::Xml) print(kXmlTail);
+    if (shown > 0 && options.format == Format::Xml) print(kXmlTail);
     summarize(shown, "entries");
 }
 

@@ -567,6 +567,32 @@ TEST(Sluicectl, WrapsXmlOnlyIfThereIsSomething) {
     EXPECT_TRUE(xml.ends_with(std::string{"</flow>\n"} + std::string{kXmlTail}));
 }
 
+// conntrack(8) prints the lines of -D and -U alone, and leaves the document of -G open.
+TEST(Sluicectl, WrapsXmlByCommandAsConntrackDoes) {
+    Daemon daemon;
+    daemon.open(kUdp, 0, 1);
+    const std::string tuple = " -p udp -s 198.51.100.1 -d 192.0.2.1 --sport 1000 --dport 80";
+
+    const std::string got = run(daemon.path(), "-G -o xml" + tuple).out;
+    const std::string updated = run(daemon.path(), "-U -t 77 -o xml" + tuple).out;
+    const std::string deleted = run(daemon.path(), "-D -o xml" + tuple).out;
+
+    EXPECT_TRUE(got.starts_with(std::string{kXmlHead} + "<flow>")) << got;
+    EXPECT_TRUE(got.ends_with("</flow>\n")) << got;
+    for (const std::string& lines : {updated, deleted}) {
+        EXPECT_TRUE(lines.starts_with("<flow>")) << lines;
+        EXPECT_TRUE(lines.ends_with("</flow>\n")) << lines;
+    }
+}
+
+TEST(Sluicectl, SavesWhatItUpdatesAsSomethingToAdd) {
+    Daemon daemon;
+    daemon.open(kUdp, 0, 1);
+
+    EXPECT_THAT(run(daemon.path(), "-U -t 77 -o save").out, StartsWith("-A -t 77 -u UNSET "));
+    EXPECT_THAT(run(daemon.path(), "-D -o save").out, StartsWith("-D -t 77 -u UNSET "));
+}
+
 TEST(Sluicectl, GetsDeletesAndCounts) {
     Daemon daemon;
     daemon.open(kTcp, 0, 3);

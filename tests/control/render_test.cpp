@@ -207,6 +207,26 @@ TEST(Render, WritesTheTypeOfAnEventIntoItsXml) {
                        "</when></flow>\n"));
 }
 
+// conntrack -E -o xml,timestamp at four minutes past midnight: <hour>0</hour><min>04</min>.
+TEST(Render, WritesMinutesAndSecondsWithTwoDigitsIntoXml) {
+    ASSERT_EQ(::setenv("TZ", "UTC", 1), 0);
+    ::tzset();
+    constexpr std::int64_t kMidnight = 1'700'006'400;  // 2023-11-15
+    RenderOptions options;
+    options.format = Format::Xml;
+    options.timestamp = true;
+    options.wall_offset_ns = (kMidnight + 4 * 60 + 9) * std::int64_t{ct::kNanosPerSecond};
+    ct::Event e;
+    e.conn = udp_unreplied();
+    std::string text;
+
+    append_event(text, e, options);
+
+    EXPECT_NE(text.find("<when><hour>0</hour><min>04</min><sec>09</sec><wday>4</wday>"),
+              std::string::npos)
+        << text;
+}
+
 TEST(Render, WritesJsonThatParses) {
     ct::Snapshot conn = icmp_echo();
     conn.has_counters = conn.has_timestamp = true;
@@ -325,6 +345,13 @@ TEST(Render, SaysWhichProcessAskedForAnEvent) {
     append_event(out, e, {});
 
     EXPECT_TRUE(out.ends_with(" sport=53 dport=1111 [USERSPACE] portid=16971\n"));
+
+    RenderOptions save;
+    save.format = Format::Save;
+    out.clear();
+    append_event(out, e, save);
+
+    EXPECT_TRUE(out.ends_with(" --reply-port-dst 1111 [USERSPACE] portid=16971\n")) << out;
 }
 
 TEST(Render, SavesTheVerificationTagsOfSctp) {

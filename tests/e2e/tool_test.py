@@ -4,9 +4,10 @@
 of this machine, must print the same on both streams and exit alike.
 
 What differs by nature is made equal before: the program's name, ids, ports of netlink sockets, the
-order of entries, and a second more or less.
+order of entries, the time of day, and a second more or less.
 """
 
+import math
 import os
 import re
 import shutil
@@ -80,6 +81,29 @@ LINES = [
     "-L -D", "-L --src", "-I expect", "-D -w 5", "-F", "-L", "-F expect",
 ]
 
+# What is printed of entries, by every command that prints some and in every form. Both have
+# accounting and timestamps on.
+PRINTING_LINES = [
+    "-F", f"-I {TCP} -t 100 --state ESTABLISHED", f"-I {UDP} -t 50 -m 7",
+    "-L -o ktimestamp", "-L -o xml,ktimestamp", "-L -o extended,id,timestamp,ktimestamp,userspace",
+    "-L -p icmp -o xml", "-L dying -o xml", "-L -o labels", "-L -o xml,labels", "-L -o foo",
+    f"-G {TCP} -o xml", f"-G {TCP} -o xml,ktimestamp", f"-G {TCP} -o save",
+    f"-G {TCP} -o save,id", f"-G {TCP} -o extended,id,ktimestamp",
+    f"-G -p udp {B} --sport 1 --dport 2 -o xml",
+    f"-U {UDP} -t 60 -o xml", f"-U {UDP} -t 61 -o save", f"-U {UDP} -t 62 -o xml,ktimestamp",
+    f"-U {UDP} -t 63 -o ktimestamp", f"-U {UDP} -t 64 -o id", f"-U {UDP} -t 65 -o save,xml",
+    f"-U -p udp {B} --sport 9 -t 5 -o xml",
+    f"-D {TCP} -o xml,ktimestamp", f"-D {TCP} -o xml", f"-D {UDP} -o extended,ktimestamp",
+    f"-I {TCP} -t 100 --state ESTABLISHED", f"-I {UDP} -t 50", "-D -o xml", "-D -o xml",
+]
+
+# What -E is asked for; each of these listens to the same changes.
+LISTENERS = [
+    "", "-o xml", "-o save", "-o extended,id", "-o timestamp", "-o ktimestamp", "-o labels",
+    "-o xml,timestamp", "-o xml,ktimestamp", "-o userspace", "-e NEW", "-e UPDATES -o save",
+    "-e NEW,DESTROY -o xml", "-p udp -o save", "-p icmp -o xml", "-m 9", "-o save,id",
+]
+
 
 class Tool:
     """A program that takes conntrack(8)'s command lines."""
@@ -89,7 +113,7 @@ class Tool:
 
     def run(self, line):
         done = subprocess.run([*self.command, *line.split()], capture_output=True, text=True,
-                              timeout=20, check=False, stdin=subprocess.DEVNULL)
+                              timeout=60, check=False, stdin=subprocess.DEVNULL)
         return done.returncode, self.plain(done.stdout), self.plain(done.stderr)
 
     @staticmethod
@@ -102,21 +126,26 @@ class Tool:
                           line)
             line = re.sub(r"\bid=\d{4,}|<id>\d+</id>", "ID", line)
             line = re.sub(r"portid=\d+( progname=\S+)?", "PORT", line)
+            line = re.sub(r"^\[\d{10}\.\d{6}\]\t", "[TIME]\t", line)
+            line = re.sub(r"=\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\]", "=TIME]", line)
+            line = re.sub(r"<(start|stop)>\d{19}</", r"<\1>TIME</", line)
+            line = re.sub(r"<hour>\d{1,2}</hour><min>\d\d</min><sec>\d\d</sec>", "TIME", line)
             lines.append(line)
         # By everything but the time that is left.
         return sorted(lines, key=lambda line: re.sub(
-            r"^((?:ipv\d +\d+ )?\S+ +\d+) \d+ |-t \d+|<timeout>\d+", r"\1 ", line))
+            r"^(\D*(?:ipv\d +\d+ )?\S+ +\d+) \d+ |-t \d+|<timeout>\d+|time[=>]\d+", r"\1 ", line))
 
 
-def close(mine, theirs):
-    """Whether two lines agree but for a second in the time that is left."""
+def close(mine, theirs, seconds=1):
+    """Whether two lines agree but for `seconds` in the time that is left."""
     if mine == theirs:
         return True
-    words, other = re.split(r"([ <>])", mine), re.split(r"([ <>])", theirs)
+    words, other = re.split(r"([ <>=])", mine), re.split(r"([ <>=])", theirs)
     if len(words) != len(other):
         return False
     differing = [(a, b) for a, b in zip(words, other) if a != b]
-    return all(a.isdigit() and b.isdigit() and abs(int(a) - int(b)) <= 1 for a, b in differing)
+    return all(a.isdigit() and b.isdigit() and abs(int(a) - int(b)) <= seconds
+               for a, b in differing)
 
 
 class SideBySide(unittest.TestCase):
@@ -155,40 +184,70 @@ class SideBySide(unittest.TestCase):
         subprocess.run(["ip", "netns", "del", cls.namespace], check=False)
         shutil.rmtree(cls.folder)
 
-    def compare(self, line, mine, theirs):
+    def compare(self, line, mine, theirs, seconds=1):
         self.assertEqual(mine[0], theirs[0], f"{line}: exit codes\n{mine}\n{theirs}")
         for what, a, b in zip(("stdout", "stderr"), mine[1:], theirs[1:]):
-            same = len(a) == len(b) and all(close(x, y) for x, y in zip(a, b))
+            same = len(a) == len(b) and all(close(x, y, seconds) for x, y in zip(a, b))
             if not same:  # whole, for the reader
                 self.assertEqual(a, b, f"{line}: {what}")
 
-    def test_both_say_the_same(self):
-        for line in LINES:
+    def compare_all(self, lines):
+        """Runs each line on both. An entry is as much older on one as the lines took that made it
+        and that show it: a second, unless the machine is very busy."""
+        slowest = 0
+        for line in lines:
             with self.subTest(line):
-                self.compare(line, self.sluice.run(line), self.kernel.run(line))
+                begin = time.monotonic()
+                mine, theirs = self.sluice.run(line), self.kernel.run(line)
+                slowest = max(slowest, time.monotonic() - begin)
+                self.compare(line, mine, theirs, 1 + math.floor(2 * slowest))
+
+    def keep_times(self, value):
+        """Switches accounting and timestamps on both on or off, for what is made from now on."""
+        for name in ("nf_conntrack_acct", "nf_conntrack_timestamp"):
+            self.assertEqual(self.sluice.run(f"set {name} {value}")[0], 0)
+            subprocess.run(["ip", "netns", "exec", self.namespace, "sysctl", "-qw",
+                            f"net.netfilter.{name}={value}"], check=True)
+
+    def test_both_say_the_same(self):
+        self.compare_all(LINES)
+
+    def test_both_print_entries_alike(self):
+        self.keep_times(1)
+        self.addCleanup(self.keep_times, 0)
+        self.compare_all(PRINTING_LINES)
 
     def test_both_tell_the_same_events(self):
         self.sluice.run("-F")
         self.kernel.run("-F")
-        listeners = []
-        for tool in (self.sluice, self.kernel):
-            listeners.append(subprocess.Popen([*tool.command, "-E"], stdout=subprocess.PIPE,
-                                              stderr=subprocess.DEVNULL, text=True))
-        time.sleep(0.5)
+        self.keep_times(1)
+        self.addCleanup(self.keep_times, 0)
+        listeners = {(tool, line): subprocess.Popen(
+            [*tool.command, "-E", *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True) for line in LISTENERS for tool in (self.sluice, self.kernel)}
+        time.sleep(1)
+        slowest = 0
         for line in (f"-I {TCP} -t 100 --state SYN_SENT", f"-U {TCP} --state ESTABLISHED -t 300",
                      f"-U {TCP} -u SEEN_REPLY,ASSURED", f"-I {UDP} -t 50 -m 9", f"-U {UDP} -m 0x10",
                      f"-D {TCP}", "-D -p udp --sport 2000"):
+            if line.startswith("-D"):
+                time.sleep(1.2)  # an age to be told
+            begin = time.monotonic()
             for tool in (self.sluice, self.kernel):
                 code, _, said = tool.run(line)
                 self.assertEqual(code, 0, f"{line}: {said}")
+            slowest = max(slowest, time.monotonic() - begin)
         time.sleep(0.5)
-        told = []
-        for process in listeners:
+        told = {}
+        for key, process in listeners.items():
             process.send_signal(signal.SIGINT)
-            told.append(Tool.plain(process.communicate(timeout=10)[0]))
-        self.assertEqual(len(told[1]), 7, told[1])
-        for mine, theirs in zip(*told):
-            self.assertTrue(close(mine, theirs), f"\n{mine}\n{theirs}")
+            out, err = process.communicate(timeout=10)
+            told[key] = process.returncode, Tool.plain(out), Tool.plain(err)
+        self.assertEqual(len(told[self.kernel, ""][1]), 7, told[self.kernel, ""])
+        for line in LISTENERS:
+            with self.subTest(line):
+                self.compare(f"-E {line}", told[self.sluice, line], told[self.kernel, line],
+                             1 + math.floor(2 * slowest))
 
     def test_what_one_saves_the_other_loads(self):
         for saver, loader in ((self.sluice, self.kernel), (self.kernel, self.sluice)):
