@@ -4,6 +4,7 @@
 //
 //   arguments.cpp           commands, tables, Sluice's own words
 //   arguments_filter.cpp    what says which connections: endpoints, protocols, status, labels
+//   arguments_protocol.cpp  what only some protocols have: ports, keys, states
 //   arguments_finish.cpp    once all is read: what goes with what, and what it comes to
 //
 // getopt_long(3) rather than a library of today: conntrack(8)'s commands take an optional word
@@ -86,8 +87,14 @@ private:
     void secmark();
     void labels(Option option, const char* text);
     [[nodiscard]] const LabelMap& label_map();
+    void state();
     void check_rules() const;
-    void check_tuple() const;
+    void check_protocol_rules(std::size_t column) const;
+    static void check_rule(Rule rule, std::string_view name, bool given);
+    [[nodiscard]] std::size_t column() const;
+    void check_expectation() const;
+    void check_addresses() const;
+    void check_ports() const;
     void check_zero() const;
     void finish_entry();
     void finish_change();
@@ -101,7 +108,8 @@ private:
     Arguments out_;
     Filter& filter_ = out_.request.filter;
     std::bitset<kOptionCount> seen_;
-    char command_ = 0;  ///< letter of the command; 0: none yet
+    std::bitset<kProtocolOptionCount> protocol_seen_;  ///< since the last -p
+    char command_ = 0;                                 ///< letter of the command; 0: none yet
     bool xml_ = false;
     bool save_ = false;
     int long_index_ = 0;  ///< of the option at hand, if it is a long one

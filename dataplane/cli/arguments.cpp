@@ -52,11 +52,18 @@ Arguments ArgumentParser::parse() {
     check_rules();
     choose_format();
     const Command c = out_.request.command;
-    if (c == Command::Get || c == Command::Create) check_tuple();
+    const bool expect = out_.request.table == Table::Expect;
+    const bool names_tuple = !expect && (c == Command::Get || c == Command::Create);
+    if (names_tuple) check_addresses();
+    check_protocol_rules(column());
+    if (names_tuple) check_ports();
+    if (expect) check_expectation();
     check_zero();
     finish_status();
     if (c == Command::Create) finish_entry();
     if (c == Command::Update) finish_change();
+    // A line of `-o save` says what was left of a connection; to delete it, that is no condition.
+    if (c == Command::Delete) filter_.timeout_s.reset();
     return out_;
 }
 
@@ -269,7 +276,9 @@ void ArgumentParser::explain() {
             "--sport and --dport"};
     if (by_options) {
         if (!filter_.protocol) throw BadParameter{"`explain' needs a protocol: -p"};
-        return check_tuple();
+        check_addresses();
+        check_protocol_rules(kRuleColumns.find('G'));  // it asks for an entry, too
+        return check_ports();
     }
     const auto zone = filter_.zone;
     filter_ = filter_of(whole_tuple(parse_flow_pattern(flow)));

@@ -53,6 +53,7 @@ bool ArgumentParser::take_endpoint(int option) {
             filter_.icmp_code.reset();
             filter_.icmp_id.reset();
             vtags_ = {};
+            protocol_seen_.reset();
             return true;
         }
         default:
@@ -105,9 +106,10 @@ void ArgumentParser::nat(Option option, std::string_view name, std::optional<Nat
 void ArgumentParser::status() {
     see(Option::Status);
     static constexpr std::array<std::string_view, 6> kAccepted{
-        "EXPECTED", "SEEN_REPLY", "ASSURED", "FIXED_TIMEOUT", "OFFLOAD", "UNREPLIED"};
+        "EXPECTED", "SEEN_REPLY", "ASSURED", "FIXED_TIMEOUT", "OFFLOAD", "HW_OFFLOAD"};
     for_each_word(optarg, [this](std::string_view word) {
-        const std::string_view name = word.starts_with('!') ? word.substr(1) : word;
+        const bool contrary = word.starts_with('!');
+        const std::string_view name = contrary ? word.substr(1) : word;
         for (const std::string_view nat_bit : {"SRC_NAT", "DST_NAT"}) {
             if (!same_word(name, nat_bit)) continue;
             const std::string_view instead = nat_bit == "SRC_NAT" ? "--src-nat" : "--dst-nat";
@@ -122,7 +124,9 @@ void ArgumentParser::status() {
         }
         for (const std::string_view accepted : kAccepted)
             if (same_word(name, accepted)) return parse_status_match(word, filter_);
-        bad_parameter(word);
+        // It is no bit, but the lack of one, so there is no contrary.
+        if (same_word(word, "UNREPLIED")) return parse_status_match(word, filter_);
+        bad_parameter(name);
     });
 }
 
@@ -143,6 +147,7 @@ void ArgumentParser::labels(Option option, const char* text) {
     see(option);
     std::array<std::uint64_t, 2> bits{};
     if (text == nullptr) {
+        if (!label_map().there()) warnings_.push_back(kNoLabelMap);
         bits = {~std::uint64_t{0}, ~std::uint64_t{0}};
     } else {
         for_each_word(text, [&](std::string_view word) {
@@ -163,68 +168,6 @@ void ArgumentParser::labels(Option option, const char* text) {
             if (option == Option::LabelAdd) c.labels[i] |= bits[i];
         }
     }
-}
-
-/// Options that exist only for the protocol that `-p` named before them.
-bool ArgumentParser::take_protocol_option(int option) {
-    if (option < kOrigPortSrc || option > kReplyVtag) return false;
-    const std::uint8_t protocol = filter_.protocol.value_or(0);
-    const PortKind kind = filter_.protocol ? port_kind(protocol) : PortKind::None;
-    const auto needs = [&](bool fulfilled) {
-        if (!fulfilled)
-            throw BadParameter{"unknown option `--" + std::string{kLongOptions[long_index_].name} +
-                               "'"};
-    };
-    if (option == kState) {
-        const bool tcp = protocol == ct::ipproto::kTcp;
-        needs(tcp || protocol == ct::ipproto::kSctp);
-        filter_.state = find_state(protocol, optarg);
-        if (!filter_.state)
-            throw BadParameter{std::string{"unknown "} + (tcp ? "TCP" : "SCTP") + " state `" +
-                               optarg + "'"};
-        return true;
-    }
-    if (option == kOrigVtag || option == kReplyVtag) {
-        needs(protocol == ct::ipproto::kSctp);
-        vtags_[option == kOrigVtag ? 0 : 1] = number_in<std::uint32_t>(optarg);
-        return true;
-    }
-    if (option <= kReplyPortDst)
-        needs(kind == PortKind::Ports);
-    else if (option <= kIcmpId)
-        needs(kind == PortKind::Icmp);
-    else
-        needs(kind == PortKind::Keys);
-    switch (option) {
-        case kOrigPortSrc:
-        case kSrcKey:
-            filter_.orig_sport = number_in<std::uint16_t>(optarg);
-            break;
-        case kOrigPortDst:
-        case kDstKey:
-            filter_.orig_dport = number_in<std::uint16_t>(optarg);
-            break;
-        case kReplyPortSrc:
-        case kReplyKeySrc:
-            filter_.reply_sport = number_in<std::uint16_t>(optarg);
-            break;
-        case kReplyPortDst:
-        case kReplyKeyDst:
-            filter_.reply_dport = number_in<std::uint16_t>(optarg);
-            break;
-        case kIcmpType:
-            filter_.icmp_type = number_in<std::uint8_t>(optarg);
-            break;
-        case kIcmpCode:
-            filter_.icmp_code = number_in<std::uint8_t>(optarg);
-            break;
-        case kIcmpId:
-            filter_.icmp_id = number_in<std::uint16_t>(optarg);
-            break;
-        default:
-            break;
-    }
-    return true;
 }
 
 }  // namespace dp

@@ -40,7 +40,8 @@ void ArgumentParser::finish_change() {
     if (has(Option::Timeout))
         c.timeout_s = std::min(filter_.timeout_s.value_or(0), ct::kMaxTimeoutSeconds);
     filter_.timeout_s.reset();
-    c.state = filter_.state;
+    // DCCP's is checked and forgotten: Linux has ceased to track its course.
+    if (filter_.protocol != ct::ipproto::kDccp) c.state = filter_.state;
     filter_.state.reset();
     c.mark = std::exchange(filter_.mark, 0);
     c.mark_mask = std::exchange(filter_.mark_mask, 0);
@@ -92,45 +93,46 @@ void ArgumentParser::check_rules() const {
             throw BadParameter{"this command takes no filter"};
         return;
     }
-    const Command c = out_.request.command;
-    const bool expect = out_.request.table == Table::Expect;
-    const char letter =
-        expect && command_ != 'S' ? static_cast<char>(command_ - 'A' + 'a') : command_;
-    const std::size_t column = kRuleColumns.find(letter);
-    for (const OptionRules& row : kOptionRules) {
-        const Rule rule = column < row.rules.size() ? Rule{row.rules[column]} : Rule::Illegal;
-        if (rule == Rule::Required && !has(row.option))
-            throw BadParameter{"You need to supply the `" + std::string{row.name} +
-                               "' option for this command"};
-        if (rule == Rule::Illegal && has(row.option))
-            throw BadParameter{"Illegal option `" + std::string{row.name} + "' with this command"};
-    }
+    for (const OptionRules& row : kOptionRules)
+        check_rule(rule_in(row.rules, column()), row.name, has(row.option));
     if (has(Option::AnyNat) && (has(Option::SrcNat) || has(Option::DstNat)))
         throw BadParameter{"cannot specify `--src-nat' or `--dst-nat' with `--any-nat'"};
-    if (expect && (c == Command::Get || c == Command::Delete))
-        throw Unserved{"Operation failed: such expectation doesn't exist"};
-    if (expect && c == Command::Create)
-        throw Unserved{"Operation failed: master conntrack not found"};
+}
+
+/// The command's column in the tables of rules.
+std::size_t ArgumentParser::column() const {
+    const bool expect = out_.request.table == Table::Expect && command_ != 'S';
+    return kRuleColumns.find(expect ? static_cast<char>(command_ - 'A' + 'a') : command_);
+}
+
+/// There are no expectations, and what could expect one is nobody's master.
+void ArgumentParser::check_expectation() const {
+    const Command c = out_.request.command;
+    if (c == Command::Get || c == Command::Delete)
+        throw Unserved{"Operation failed: No such file or directory"};
+    if (c == Command::Create) throw Unserved{"Operation failed: master conntrack not found"};
 }
 
 /// `-G`, `-I` and `-A` name a whole tuple.
-void ArgumentParser::check_tuple() const {
+void ArgumentParser::check_addresses() const {
     const Filter& f = filter_;
     const bool by_reply = !f.orig_src && !f.orig_dst && f.reply_src && f.reply_dst;
-    if (by_reply && command_ == 'G') throw Unserved{"Operation failed: invalid parameters"};
     if (!by_reply && (!f.orig_src || !f.orig_dst))
         throw BadParameter{"you have to specify `--src' and `--dst'"};
+}
+
+void ArgumentParser::check_ports() const {
+    const Filter& f = filter_;
+    const bool by_reply = !f.orig_src;
     const PortKind kind = port_kind(*f.protocol);
+    // An ICMP query is named by its own direction.
+    if (by_reply && (command_ == 'G' || kind == PortKind::Icmp))
+        throw Unserved{"Operation failed: invalid parameters"};
     const bool both = by_reply ? f.reply_sport && f.reply_dport : f.orig_sport && f.orig_dport;
     if (kind == PortKind::Ports && !both && *f.protocol != ct::ipproto::kDccp)
         throw BadParameter{"you have to specify `--sport' and `--dport'"};
     if (kind == PortKind::Keys && !both)
         throw BadParameter{"you have to specify `--srckey' and `--dstkey'"};
-    if (kind != PortKind::Icmp) return;
-    if (!f.icmp_type)
-        throw BadParameter{"You need to supply the `--icmp-type' option for this command"};
-    if (!f.icmp_code)
-        throw BadParameter{"You need to supply the `--icmp-code' option for this command"};
 }
 
 }  // namespace dp

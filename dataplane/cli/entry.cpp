@@ -23,7 +23,9 @@ ct::Tuple reply_tuple(const Filter& f, const ct::Tuple& original) {
     if (f.reply_src) reply.src = f.reply_src->addr;
     if (f.reply_dst) reply.dst = f.reply_dst->addr;
     const bool named = f.reply_src || f.reply_dst || src_nat || dst_nat;
-    const PortKind kind = port_kind(reply.proto);
+    // DCCP is tracked by its addresses alone.
+    const PortKind kind =
+        reply.proto == ct::ipproto::kDccp ? PortKind::None : port_kind(reply.proto);
     const bool ports = kind == PortKind::Ports || kind == PortKind::Keys;
     if (named && f.reply_sport && f.reply_dport && ports) {
         reply.sport = ct::Be16::from_host(*f.reply_sport);
@@ -49,18 +51,7 @@ ct::Tuple reply_tuple(const Filter& f, const ct::Tuple& original) {
 ct::Injection entry_of(const Filter& f, const std::array<std::optional<std::uint32_t>, 2>& vtags) {
     ct::Injection e;
     const std::uint8_t protocol = f.protocol.value_or(0);
-    const bool needs_state = protocol == ct::ipproto::kTcp || protocol == ct::ipproto::kSctp;
-    const auto needs = [](bool there, std::string_view name) {
-        if (!there)
-            throw BadParameter{"You need to supply the `" + std::string{name} +
-                               "' option for this command"};
-    };
-    if (needs_state) needs(f.state.has_value(), "--state");
-    if (protocol == ct::ipproto::kSctp) {
-        needs(vtags[0].has_value(), "--orig-vtag");
-        needs(vtags[1].has_value(), "--reply-vtag");
-        e.vtags = {*vtags[0], *vtags[1]};
-    }
+    e.vtags = {vtags[0].value_or(0), vtags[1].value_or(0)};
     const int zones = (f.zone ? 1 : 0) + (f.orig_zone ? 1 : 0) + (f.reply_zone ? 1 : 0);
     if (zones > 1) throw Unserved{"Operation failed: invalid parameters"};
 
@@ -82,7 +73,8 @@ ct::Injection entry_of(const Filter& f, const std::array<std::optional<std::uint
     e.reply = reply_tuple(f, e.original);
     e.reply.zone = f.zone.value_or(f.reply_zone.value_or(0));
     e.timeout_s = std::min(f.timeout_s.value_or(0), ct::kMaxTimeoutSeconds);
-    e.state = f.state.value_or(0);
+    // What Linux has ceased to track of DCCP is none of an entry's.
+    e.state = protocol == ct::ipproto::kDccp ? std::uint8_t{0} : f.state.value_or(0);
     e.mark = f.mark;
     return e;
 }

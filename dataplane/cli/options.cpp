@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/cli/options.hpp"
 
+#include "ct/wire/tuple.hpp"
+
 namespace dp {
 
 const char* const kShortOptions =
@@ -53,21 +55,30 @@ const option kLongOptions[] = {
     {"orig-port-dst",  required_argument, nullptr, kOrigPortDst},
     {"reply-port-src", required_argument, nullptr, kReplyPortSrc},
     {"reply-port-dst", required_argument, nullptr, kReplyPortDst},
+    {"mask-port-src",  required_argument, nullptr, kMaskPortSrc},
+    {"mask-port-dst",  required_argument, nullptr, kMaskPortDst},
+    {"tuple-port-src", required_argument, nullptr, kTuplePortSrc},
+    {"tuple-port-dst", required_argument, nullptr, kTuplePortDst},
     {"state",          required_argument, nullptr, kState},
     {"icmp-type",      required_argument, nullptr, kIcmpType},
     {"icmp-code",      required_argument, nullptr, kIcmpCode},
     {"icmp-id",        required_argument, nullptr, kIcmpId},
-    {"icmpv6-type",    required_argument, nullptr, kIcmpType},
-    {"icmpv6-code",    required_argument, nullptr, kIcmpCode},
-    {"icmpv6-id",      required_argument, nullptr, kIcmpId},
+    {"icmpv6-type",    required_argument, nullptr, kIcmpv6Type},
+    {"icmpv6-code",    required_argument, nullptr, kIcmpv6Code},
+    {"icmpv6-id",      required_argument, nullptr, kIcmpv6Id},
     {"srckey",         required_argument, nullptr, kSrcKey},
     {"orig-key-src",   required_argument, nullptr, kSrcKey},
     {"dstkey",         required_argument, nullptr, kDstKey},
     {"orig-key-dst",   required_argument, nullptr, kDstKey},
     {"reply-key-src",  required_argument, nullptr, kReplyKeySrc},
     {"reply-key-dst",  required_argument, nullptr, kReplyKeyDst},
+    {"mask-key-src",   required_argument, nullptr, kMaskKeySrc},
+    {"mask-key-dst",   required_argument, nullptr, kMaskKeyDst},
+    {"tuple-key-src",  required_argument, nullptr, kTupleKeySrc},
+    {"tuple-key-dst",  required_argument, nullptr, kTupleKeyDst},
     {"orig-vtag",      required_argument, nullptr, kOrigVtag},
     {"reply-vtag",     required_argument, nullptr, kReplyVtag},
+    {"role",           required_argument, nullptr, kRole},
     {"secmark",        required_argument, nullptr, 'c'},
     {"label-add",      required_argument, nullptr, kLabelAdd},
     {"label-del",      optional_argument, nullptr, kLabelDel},
@@ -79,5 +90,28 @@ const option kLongOptions[] = {
     {nullptr,          0,                 nullptr, 0},
 };
 // clang-format on
+
+char protocol_letter(std::uint8_t protocol) noexcept {
+    switch (protocol) {
+        case ct::ipproto::kTcp:
+            return 't';
+        case ct::ipproto::kUdp:
+            return 'u';
+        case ct::ipproto::kUdplite:
+            return 'l';
+        case ct::ipproto::kSctp:
+            return 's';
+        case ct::ipproto::kDccp:
+            return 'd';
+        case ct::ipproto::kIcmp:
+            return '4';
+        case ct::ipproto::kIcmpv6:
+            return '6';
+        case ct::ipproto::kGre:
+            return 'g';
+        default:
+            return 0;
+    }
+}
 
 }  // namespace dp

@@ -47,22 +47,25 @@ Filters:
   -p, --protonum PROTOCOL                  by name or number
   -f, --family ipv4|ipv6
   -m, --mark VALUE[/MASK]
-  -u, --status NAME[,NAME]                 ASSURED, SEEN_REPLY, UNREPLIED, EXPECTED,
-                                           FIXED_TIMEOUT, OFFLOAD; !NAME for the contrary
+  -u, --status NAME[,NAME]                 ASSURED, SEEN_REPLY, EXPECTED, FIXED_TIMEOUT,
+                                           OFFLOAD, HW_OFFLOAD; !NAME for the contrary; UNREPLIED
   -n, --src-nat [ADDRESS[:PORT]]           translated source
   -g, --dst-nat [ADDRESS[:PORT]]           translated destination
   -j, --any-nat [ADDRESS[:PORT]]           either
   -w, --zone ZONE, --orig-zone ZONE, --reply-zone ZONE
   -l, --label NAME[,NAME]                  with these labels, of /etc/xtables/connlabel.conf
   -i, --id ID                              -D, -U: only the connection with this id
-  -t, --timeout SECONDS                    -D: only those with this time left
   after -p tcp, udp, udplite, sctp, dccp:
       --sport, --orig-port-src PORT        --dport, --orig-port-dst PORT
       --reply-port-src PORT                --reply-port-dst PORT
-  after -p tcp, sctp:       --state STATE
-  after -p icmp, icmpv6:    --icmp-type N --icmp-code N --icmp-id N (--icmpv6-...)
+  after -p tcp, sctp, dccp: --state STATE
+  after -p icmp:            --icmp-type N --icmp-code N --icmp-id N
+  after -p icmpv6:          --icmpv6-type N --icmpv6-code N --icmpv6-id N
   after -p sctp:            --orig-vtag TAG --reply-vtag TAG   -I only
+  after -p dccp:            --role client|server               -I only
   after -p gre:             --srckey KEY --dstkey KEY --reply-key-src KEY --reply-key-dst KEY
+  with expect, after -p:    --tuple-port-src PORT --tuple-port-dst PORT (gre: --tuple-key-...)
+                            --mask-port-src MASK --mask-port-dst MASK  (gre: --mask-key-...)
 
 Making and changing (-I, -A, -U), where the filters above are the entry:
   -t, --timeout SECONDS                    must be given with -I and -A

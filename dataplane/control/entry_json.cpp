@@ -96,8 +96,10 @@ ct::Tuple tuple_from_json(std::string_view key, const json& object) {
         else if (name != "family")
             bad(name, "is not known");
     }
-    if (port_kind(t.proto) == PortKind::None && (t.sport.raw() != 0 || t.dport.raw() != 0))
-        bad(key, "has ports, which its protocol has not");
+    // Nor has DCCP, which is tracked by its addresses alone.
+    const bool has_ports = port_kind(t.proto) != PortKind::None && t.proto != ct::ipproto::kDccp;
+    if (!has_ports && (t.sport.raw() != 0 || t.dport.raw() != 0))
+        bad(key, "has ports, which the tracker does not know of its protocol");
     return t;
 }
 

@@ -38,6 +38,11 @@ constexpr char lower(char c) noexcept {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
+/// Of DCCP, which conntrack(8) still takes; no entry has one.
+constexpr std::array<std::string_view, 10> kDccpStates{"NONE",   "REQUEST",  "RESPOND", "PARTOPEN",
+                                                       "OPEN",   "CLOSEREQ", "CLOSING", "TIMEWAIT",
+                                                       "IGNORE", "INVALID"};
+
 }  // namespace
 
 bool same_word(std::string_view a, std::string_view b) noexcept {
@@ -93,6 +98,11 @@ std::optional<std::uint8_t> find_state(std::uint8_t protocol, std::string_view n
     // The slot was LISTEN's once, and conntrack(8) still takes that for its name.
     if (protocol == ct::ipproto::kTcp && name == "LISTEN")
         return static_cast<std::uint8_t>(ct::TcpState::SynSent2);
+    if (protocol == ct::ipproto::kDccp) {
+        const auto at = std::find(kDccpStates.begin(), kDccpStates.end(), name);
+        if (at == kDccpStates.end()) return {};
+        return static_cast<std::uint8_t>(at - kDccpStates.begin());
+    }
     for (std::size_t i = 0; i < count; ++i) {
         const auto state = static_cast<std::uint8_t>(i);
         if (ct::proto::state_name(protocol, state) == name) return state;

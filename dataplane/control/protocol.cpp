@@ -258,7 +258,7 @@ ct::Tuple tuple_of(const Filter& f) {
     if (port_kind(t.proto) == PortKind::Icmp) {
         t.sport = ct::Be16::from_host(f.icmp_id.value_or(0));
         t.dport = ct::icmp_type_code(f.icmp_type.value_or(0), f.icmp_code.value_or(0));
-    } else if (port_kind(t.proto) != PortKind::None) {
+    } else if (port_kind(t.proto) != PortKind::None && t.proto != ct::ipproto::kDccp) {
         t.sport = ct::Be16::from_host(f.orig_sport.value_or(0));
         t.dport = ct::Be16::from_host(f.orig_dport.value_or(0));
     }

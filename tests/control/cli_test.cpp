@@ -159,7 +159,18 @@ constexpr GrammarCase kGrammar[] = {
     {"-L -p udp --dport 53",        0, "0 flow entries"},
     {"-L -p tcp --icmp-type 3",     2, "unknown option `--icmp-type'"},
     {"-L -p icmp --icmp-type 8",    0, "0 flow entries"},
+    {"-L -p icmpv6 --icmp-type 8",  2, "unknown option `--icmp-type'"},
     {"-L -p gre --srckey 0x1",      0, "0 flow entries"},
+    {"-L -p gre --tuple-key-src 1", 2, "Illegal option `--tuple-key-src' with this command"},
+    {"-L -p tcp --mask-port-src 1", 2, "Illegal option `--mask-port-src' with this command"},
+    {"-D -p udp --tuple-port-dst 1", 2, "Illegal option `--tuple-port-dst' with this command"},
+    {"-L -p sctp --orig-vtag 1",    2, "Illegal option `--orig-vtag' with this command"},
+    {"-D -p sctp --reply-vtag 1",   2, "Illegal option `--reply-vtag' with this command"},
+    {"-L -p udp --orig-vtag 1",     2, "unknown option `--orig-vtag'"},
+    {"-L -p dccp --state OPEN",     0, "0 flow entries"},
+    {"-L -p dccp --state open",     2, "Unknown DCCP state `open'"},
+    {"-L -p dccp --role client",    2, "Illegal option `--role' with this command"},
+    {"-L -p tcp --role client",     2, "unknown option `--role'"},
     {"-L -p tcp --state FOO",       2, "unknown TCP state `FOO'"},
     {"-L -p tcp --state established", 2, "unknown TCP state `established'"},
     {"-L -p tcp --state ESTABLISHED", 0, "0 flow entries"},
@@ -176,6 +187,9 @@ constexpr GrammarCase kGrammar[] = {
     {"-L -u UNSET",                 1, "Operation failed: invalid parameters"},
     {"-L -u SRC_NAT",               1, "WARNING: ignoring SRC_NAT, use --src-nat instead"},
     {"-L -u SRC_NAT,ASSURED",       0, "WARNING: ignoring SRC_NAT, use --src-nat instead"},
+    {"-L -u HW_OFFLOAD,OFFLOAD",    0, "0 flow entries"},
+    {"-L -u !UNREPLIED",            2, "Bad parameter `UNREPLIED'"},
+    {"-L -u !FOO",                  2, "Bad parameter `FOO'"},
     {"-L -w 7",                     0, "0 flow entries"},
     {"-L --orig-zone 7",            0, "0 flow entries"},
     {"-L -n",                       0, "0 flow entries"},
@@ -238,9 +252,19 @@ constexpr GrammarCase kGrammar[] = {
     {"-I -p sctp -t 5 -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 --state ESTABLISHED", 2, "You need to supply the `--orig-vtag' option for this command"},
     {"-I -p icmp -t 5 -s 192.0.2.1 -d 192.0.2.2 --icmp-type 3 --icmp-code 0", 1, "Operation failed: invalid parameters"},
     {"-I -p gre -t 5 -s 192.0.2.1 -d 192.0.2.2", 2, "you have to specify `--srckey' and `--dstkey'"},
+    {"-I -p icmp -t 5 -r 192.0.2.1 -q 192.0.2.2", 2, "You need to supply the `--icmp-type' option for this command"},
+    {"-I -p icmp -t 5 -r 192.0.2.1 -q 192.0.2.2 --icmp-type 8 --icmp-code 0", 1, "Operation failed: invalid parameters"},
+    {"-I -p tcp -t 5 -s 192.0.2.1 -d 192.0.2.2", 2, "You need to supply the `--state' option for this command"},
+    {"-I -p dccp -t 5 -s 192.0.2.1 -d 192.0.2.2 --state OPEN --role foo", 2, "Unknown DCCP role `foo'"},
+    {"-D expect -p tcp -s 192.0.2.1 -d 192.0.2.2", 2, "You need to supply the `--sport' option for this command"},
+    {"-D expect -p tcp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2", 2, "You need to supply the `--reply-port-src' option for this command"},
+    {"-D expect -p tcp -s 192.0.2.1 -d 192.0.2.2 --sport 1 --dport 2 --reply-port-src 2 --reply-port-dst 1", 1, "Operation failed: No such file or directory"},
+    {"-G expect -p 99 -s 192.0.2.1 -d 192.0.2.2", 1, "Operation failed: No such file or directory"},
     {"-I expect",                   2, "You need to supply the `--src' option for this command"},
     {"-I expect -s 192.0.2.1 -d 192.0.2.2 -p tcp -t 5", 2, "You need to supply the `--tuple-src' option for this command"},
     {"-I expect -p 99 -s 192.0.2.1 -d 192.0.2.2 --tuple-src 192.0.2.1 --tuple-dst 192.0.2.2 --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -t 5", 1, "Operation failed: master conntrack not found"},
+    {"-I expect -p tcp -s 192.0.2.1 -d 192.0.2.2 --tuple-src 192.0.2.1 --tuple-dst 192.0.2.2 --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -t 50 --sport 1 --dport 2 --mask-port-src 65535 --mask-port-dst 65535 --tuple-port-src 5", 2, "You need to supply the `--tuple-port-dst' option for this command"},
+    {"-I expect -p tcp -s 192.0.2.1 -d 192.0.2.2 --tuple-src 192.0.2.1 --tuple-dst 192.0.2.2 --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -t 50 --sport 1 --dport 2 --mask-port-src 65535 --mask-port-dst 65535 --tuple-port-src 5 --tuple-port-dst 6", 1, "Operation failed: master conntrack not found"},
     {"-G expect -s 192.0.2.1 -d 192.0.2.2 -p 99 -u ASSURED", 2, "Illegal option `--status' with this command"},
     {"-U",                          1, "0 flow entries have been updated."},
     {"-U -p udp -m 5",              1, "0 flow entries have been updated."},
@@ -252,6 +276,8 @@ constexpr GrammarCase kGrammar[] = {
     {"-R /nonexistent",             2, "Failed to open file /nonexistent for reading"},
     {"-R /dev/null",                0, ""},
     // Sluice's own, where conntrack(8) takes nonsense for 0 or crashes, or has no such command.
+    {"-U -p sctp --orig-vtag 1",    2, "Illegal option `--orig-vtag' with this command"},
+    {"-L -p udp --mask-port-src foo", 2, "Bad parameter `foo'"},
     {"-L -p udp --dport foo",       2, "Bad parameter `foo'"},
     {"-L -p udp --dport 99999",     2, "Bad parameter `99999'"},
     {"-L -m foo",                   2, "Bad parameter `foo'"},
@@ -439,6 +465,13 @@ TEST(Sluicectl, MakesEntriesOfEveryKind) {
         {"-p udplite -s 10.0.0.1 -d 10.0.0.2 --sport 5 --dport 6",
          "udplite  136 50 src=10.0.0.1 dst=10.0.0.2 sport=5 dport=6 [UNREPLIED] src=10.0.0.2 "
          "dst=10.0.0.1 sport=6 dport=5 mark=0 use=1"},
+        // Linux has ceased to track what DCCP does, and its ports with it.
+        {"-p dccp -s 10.0.0.1 -d 10.0.0.2 --sport 1 --dport 2 --state OPEN --role client",
+         "dccp     33 50 src=10.0.0.1 dst=10.0.0.2 sport=0 dport=0 [UNREPLIED] src=10.0.0.2 "
+         "dst=10.0.0.1 sport=0 dport=0 mark=0 use=1"},
+        {"-p dccp -s 10.0.0.1 -d 10.0.0.2 -n 10.9.9.9:77",
+         "dccp     33 50 src=10.0.0.1 dst=10.0.0.2 sport=0 dport=0 [UNREPLIED] src=10.0.0.2 "
+         "dst=10.9.9.9 sport=0 dport=0 mark=0 use=1"},
         {"-p igmp -s 10.0.0.1 -d 10.0.0.2",
          "unknown  2 50 src=10.0.0.1 dst=10.0.0.2 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 mark=0 "
          "use=1"},
@@ -591,6 +624,29 @@ TEST(Sluicectl, SavesWhatItUpdatesAsSomethingToAdd) {
 
     EXPECT_THAT(run(daemon.path(), "-U -t 77 -o save").out, StartsWith("-A -t 77 -u UNSET "));
     EXPECT_THAT(run(daemon.path(), "-D -o save").out, StartsWith("-D -t 77 -u UNSET "));
+}
+
+// conntrack(8) takes -t with -D because -o save writes it, and deletes whatever is left.
+TEST(Sluicectl, DeletesWhateverTimeIsLeft) {
+    Daemon daemon;
+    daemon.open(kUdp, 0, 2);
+
+    EXPECT_THAT(run(daemon.path(), "-D -t 5").err, HasSubstr(": 2 flow entries have been deleted"));
+}
+
+TEST(Sluicectl, LoadsSavedEvents) {
+    Daemon daemon;
+    const TemporaryDirectory directory;
+    const std::string ends =
+        " -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -q 10.0.0.1 -p udp --sport 1 --dport 2 "
+        "--reply-port-src 2 --reply-port-dst 1 [USERSPACE] portid=55 progname=conntrack\n";
+    std::ofstream{directory / "made"} << "-A -t 50 -u UNSET" << ends;
+    std::ofstream{directory / "ended"} << "-D -t 7" << ends;
+
+    EXPECT_EQ(run(daemon.path(), "-R " + (directory / "made")).code, 0);
+    EXPECT_EQ(daemon.table().count(), 1U);
+    EXPECT_EQ(run(daemon.path(), "-R " + (directory / "ended")).code, 0);
+    EXPECT_EQ(daemon.table().count(), 0U);
 }
 
 TEST(Sluicectl, GetsDeletesAndCounts) {

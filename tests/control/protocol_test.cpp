@@ -237,6 +237,16 @@ TEST(Request, RefusesEntriesThatAreNone) {
          {with("status", ct::status::kExpected), with("state", 200), with("mark", -1),
           with("timeout_s", std::uint64_t{1} << 40), with("vtags", {1}), with("color", 1)})
         EXPECT_THROW(static_cast<void>(parse_request(text)), BadParameter) << text;
+
+    // Linux and Sluice track DCCP by its addresses alone: no packet would find such an entry.
+    nlohmann::json dccp = request;
+    for (const char* tuple : {"original", "reply"}) {
+        dccp["entry"][tuple]["protocol"] = ct::ipproto::kDccp;
+        dccp["entry"][tuple]["sport"] = dccp["entry"][tuple]["dport"] = 0;
+    }
+    EXPECT_NO_THROW(static_cast<void>(parse_request(dccp.dump())));
+    dccp["entry"]["original"]["sport"] = 5;
+    EXPECT_THROW(static_cast<void>(parse_request(dccp.dump())), BadParameter);
 }
 
 TEST(Response, TellsNotesGapsAndTheEndOfAListingAfterOne) {

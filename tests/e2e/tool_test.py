@@ -83,6 +83,7 @@ LINES = [
 
 # What is printed of entries, by every command that prints some and in every form. Both have
 # accounting and timestamps on.
+SCTP = f"-p sctp {B} --sport 5 --dport 6"
 PRINTING_LINES = [
     "-F", f"-I {TCP} -t 100 --state ESTABLISHED", f"-I {UDP} -t 50 -m 7",
     "-L -o ktimestamp", "-L -o xml,ktimestamp", "-L -o extended,id,timestamp,ktimestamp,userspace",
@@ -95,6 +96,59 @@ PRINTING_LINES = [
     f"-U -p udp {B} --sport 9 -t 5 -o xml",
     f"-D {TCP} -o xml,ktimestamp", f"-D {TCP} -o xml", f"-D {UDP} -o extended,ktimestamp",
     f"-I {TCP} -t 100 --state ESTABLISHED", f"-I {UDP} -t 50", "-D -o xml", "-D -o xml",
+]
+
+# Who takes which option: those that only some protocols have, status bits, labels.
+EXPECT = (f"{B} --tuple-src 10.0.0.3 --tuple-dst 10.0.0.4 "
+          "--mask-src 255.255.255.255 --mask-dst 255.255.255.255 -t 50")
+PORTS = "--sport 1 --dport 2"
+MASKS = "--mask-port-src 65535 --mask-port-dst 65535"
+OPTION_LINES = [
+    "-F", f"-I {SCTP} -t 50 --state ESTABLISHED --orig-vtag 1 --reply-vtag 2",
+    "-L -p sctp --orig-vtag 1", "-L -p sctp --reply-vtag 1", "-D -p sctp --orig-vtag 1",
+    "-E -p sctp --orig-vtag 1", f"-G {SCTP} --orig-vtag 7", "-L -p udp --orig-vtag 1",
+    "-L -p sctp --state ESTABLISHED", "-L -p sctp --state CLOSED", "-D -p sctp",
+    "-I -p icmp -r 10.0.0.2 -q 10.0.0.1 --icmp-type 8 --icmp-code 0 --icmp-id 5 -t 50",
+    "-I -p icmpv6 -r fd00::2 -q fd00::1 --icmpv6-type 128 --icmpv6-code 0 -t 50",
+    "-I -p icmp -r 10.0.0.2 -q 10.0.0.1 -t 50", f"-I -p icmp {B} -t 50", "-I -p icmp -t 50",
+    "-G -p icmp -r 10.0.0.2 -q 10.0.0.1 --icmp-type 8 --icmp-code 0",
+    "-L -p icmpv6 --icmp-type 128", "-L -p icmp --icmpv6-type 8", "-L -p icmp --icmp-type 8",
+    "-I -p tcp -t 5", f"-I -p tcp {B} -t 5", "-I -p tcp -r 10.0.0.2 -q 10.0.0.1 -t 5",
+    "-I -p gre -r 10.0.0.2 -q 10.0.0.1 --reply-key-src 7 --reply-key-dst 8 -t 50",
+    f"-I {UDP} -t 50 -u HW_OFFLOAD", "-L -u HW_OFFLOAD", "-L -u OFFLOAD", "-L -u !HW_OFFLOAD",
+    "-L -u !UNREPLIED", "-D -u !UNREPLIED", "-L -u UNREPLIED", "-L -u !FOO", "-L -u !",
+    "-L -u !!ASSURED", "-L -u ASSURED,UNREPLIED", "-L -u !UNSET", "-L -u !SRC_NAT",
+    f"-U {UDP} --label-del", f"-U {UDP} --label-del foo", f"-U {UDP} --label-add foo", "-L -l foo",
+    "-F",
+    # Of DCCP Linux tracks the addresses only.
+    f"-I -p dccp {B} {PORTS} -t 50 --state OPEN --role client",
+    f"-I -p dccp {B} --sport 3 --dport 4 -t 50 --state OPEN --role server",
+    f"-I -p dccp {B} {PORTS} -t 50 --state FOO --role server",
+    f"-I -p dccp {B} {PORTS} -t 50 --state OPEN --role foo",
+    "-L -p dccp", "-L -o save", "-L -o xml", "-L -p dccp --sport 1", "-L -p dccp --state OPEN",
+    "-L -p dccp --state open", "-L -p dccp --role client", "-L -p tcp --role client",
+    f"-G -p dccp {B} {PORTS}", f"-U -p dccp {B} -t 20", "-D -p dccp --sport 1", "-D -p dccp",
+    f"-I {UDP} -t 50", "-D -t 77 -p tcp", "-D -t 77", "-D -t 77",
+    # There are no expectations, but there is the grammar.
+    f"-D expect -p tcp {B}", f"-D expect -p tcp {B} {PORTS}",
+    f"-D expect -p tcp {B} {PORTS} --reply-port-src 2",
+    f"-D expect -p tcp {B} {PORTS} --reply-port-src 2 --reply-port-dst 1",
+    f"-D expect -p tcp {B} {PORTS} --tuple-port-src 1", f"-D expect -p 99 {B}",
+    f"-D expect -p icmp {B}", f"-D expect -p gre {B} --srckey 1 --dstkey 2",
+    f"-G expect -p tcp {B} {PORTS}", f"-G expect -p icmp {B} --icmp-type 8",
+    f"-G expect -p tcp {B} {PORTS} --reply-port-src 2 --reply-port-dst 1",
+    f"-I expect -p tcp {EXPECT}", f"-I expect -p tcp {EXPECT} {PORTS}",
+    f"-I expect -p tcp {EXPECT} {PORTS} --tuple-port-src 5 --tuple-port-dst 6",
+    f"-I expect -p tcp {EXPECT} {PORTS} {MASKS}",
+    f"-I expect -p tcp {EXPECT} {PORTS} {MASKS} --tuple-port-src 5 --tuple-port-dst 6",
+    f"-I expect -p sctp {EXPECT} {PORTS} {MASKS} --tuple-port-src 5 --tuple-port-dst 6",
+    f"-I expect -p dccp {EXPECT} {PORTS} {MASKS} --tuple-port-src 5 --tuple-port-dst 6",
+    f"-I expect -p udp {EXPECT} {PORTS} {MASKS} --tuple-port-src 5 --tuple-port-dst 6",
+    f"-I expect -p gre {EXPECT} --srckey 1 --dstkey 2 --tuple-port-src 5",
+    f"-I expect -p gre {EXPECT} --srckey 1 --dstkey 2 --reply-key-src 1 --reply-key-dst 2 "
+    "--mask-key-src 1 --mask-key-dst 1 --tuple-key-src 1 --tuple-key-dst 2",
+    f"-I expect -p icmp {EXPECT}", "-L -p tcp --tuple-port-src 1", "-L -p tcp --mask-port-dst 1",
+    "-E -p tcp --mask-port-src 1", f"-I {UDP} -t 5 --tuple-port-src 2",
 ]
 
 # What -E is asked for; each of these listens to the same changes.
@@ -216,6 +270,9 @@ class SideBySide(unittest.TestCase):
         self.keep_times(1)
         self.addCleanup(self.keep_times, 0)
         self.compare_all(PRINTING_LINES)
+
+    def test_both_take_the_same_options(self):
+        self.compare_all(OPTION_LINES)
 
     def test_both_tell_the_same_events(self):
         self.sluice.run("-F")
