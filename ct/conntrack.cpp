@@ -187,29 +187,78 @@ bool Conntrack::Impl::find_holder(std::uint32_t bucket, std::uint16_t tag, const
                    .ipv6 = p.original.family == Family::Ipv6});
 }
 
-/// What link() comes to for a connection without NAT, if nothing in its bucket has changed since
-/// lookup() found that nobody has the tuple: the lock is had only in that case. False: nothing has
-/// been done that link() would not do again.
+/// enlist(), unless it has a mapping and those are nobody's victims.
+[[gnu::always_inline]] inline void Conntrack::Impl::enlist_unless_kept(Worker& me, const Packet& p,
+                                                                       const Places& at,
+                                                                       std::uint8_t fixed_bits,
+                                                                       Ticks ticks) noexcept {
+    if (room.never_delete_mappings && (fixed_bits & fixed::kMapped) != 0) [[unlikely]]
+        count_in(me);
+    else
+        enlist(me, p, at, ticks);
+}
+
+/// With both buckets of a newly linked entry locked.
+inline void Conntrack::Impl::check_linked(const Packet& p, const Places& at,
+                                          Ticks ticks) const noexcept {
+    Holder under_original;
+    Holder under_reply;
+    const bool both = find_holder(at.b1, at.t1, p.original, ticks, Pool::kNone, under_original) &&
+                      find_holder(at.b2, at.t2, p.reply, ticks, Pool::kNone, under_reply);
+    // Another thread may have claimed it already; then it waits for these locks.
+    const Meta after{pool.hot(p.conn.index).meta.load(std::memory_order_acquire)};
+    check(after.life() == life::kDying ||
+              (both && under_original.conn == p.conn && under_reply.conn == p.conn &&
+               hash(key, p.reply) == reply_hash(p)),
+          "I3: both tuples of a linked entry are its own");
+}
+
+[[gnu::always_inline]] inline std::uint64_t Conntrack::Impl::reply_hash(
+    const Packet& p) const noexcept {
+    // A key alone does not tell two IPv6 tuples apart.
+    const bool known = p.reply.family == Family::Ipv4 && TupleKey::of(p.reply) == p.expected_reply;
+    return known ? p.expected_hash : hash(key, p.reply);
+}
+
+/// What link() comes to for nearly all: nothing in the original tuple's bucket has changed since
+/// lookup() found that nobody has that tuple (its lock is had only in that case), there is room,
+/// and nobody has the reply tuple; where that is the mirror image, it is known already. False:
+/// nothing has been done that link() would not do again.
+template <bool kMirror>
 [[gnu::always_inline]] inline bool Conntrack::Impl::link_absent(WorkerId w, Packet& p,
                                                                 Nanos now) noexcept {
     const Ticks ticks = to_ticks(now);
-    const Places at = places_of(p.hash, p.hash);
-    complete_entry(p, at, fixed::kMirror);
-    if (!index.try_lock(at.b1, p.absent_seq)) return false;
-    const Slot slot = index.reserve(at.b1);
-    if (!slot.valid()) {
-        index.unlock(at.b1);
+    const Places at = places_of(p.hash, kMirror ? p.hash : reply_hash(p));
+    const std::uint8_t bits = kMirror ? fixed::kMirror : nat_bits(p.original, p.reply);
+    complete_entry(p, at, bits);
+    const bool locked = kMirror ? index.try_lock(at.b1, p.absent_seq)
+                                : index.try_lock_pair(at.b1, p.absent_seq, at.b2);
+    if (!locked) return false;
+    const auto unlock = [&] {
+        if constexpr (kMirror)
+            index.unlock(at.b1);
+        else
+            index.unlock_pair(at.b1, at.b2);
+    };
+    const bool taken = !kMirror && index.may_hold(at.b2, at.t2);
+    const Slot s1 = taken ? Slot{} : index.reserve(at.b1);
+    const Slot s2 = kMirror || !s1.valid() ? s1 : index.reserve(at.b2, s1);
+    if (!s2.valid()) {
+        unlock();
         return false;
     }
     HotLine& h = pool.hot(p.conn.index);
     Meta m{h.meta.load(std::memory_order_relaxed)};
     m.set_life(life::kLinked);
     h.meta.store(m.word(), std::memory_order_release);
-    Index::store(slot, at.t1, Ref::make(p.conn.index, m.generation()), age_of(ticks));
+    const Ref ref = Ref::make(p.conn.index, m.generation());
+    Index::store(s1, at.t1, ref, age_of(ticks));
+    if constexpr (!kMirror) Index::store(s2, at.t2, ref, age_of(ticks));
     tell_linked(w, p, cause::kNew, now);
-    index.unlock(at.b1);
-    p.status = m.status();
-    enlist(*workers[w], p, at, ticks);
+    if constexpr (kChecks >= 2) check_linked(p, at, ticks);
+    unlock();
+    p.status = status_of(m, bits);
+    enlist_unless_kept(*workers[w], p, at, bits, ticks);
     return true;
 }
 
@@ -225,11 +274,15 @@ Conntrack::Confirmation Conntrack::confirm(WorkerId w, Packet& p, Nanos now) noe
     }
     const Tuple& o = p.original;
     const Tuple& r = p.reply;
-    // The mirror image, but for ICMP, whose types change too.
-    const bool mirror = r.src == o.dst && r.dst == o.src && r.sport == o.dport &&
-                        r.dport == o.sport && r.zone == o.zone;
-    if (mirror && p.absent && d.link_absent(w, p, now)) [[likely]]
-        return Confirmation::Linked;
+    bool mirror = r.src == o.dst && r.dst == o.src && r.zone == o.zone;
+    if (mirror) [[likely]]
+        mirror = is_icmp(o.proto) ? r == reply_of(o) : r.sport == o.dport && r.dport == o.sport;
+    if (p.absent) [[likely]] {
+        const bool linked =
+            mirror ? d.link_absent<true>(w, p, now) : d.link_absent<false>(w, p, now);
+        if (linked) [[likely]]
+            return Confirmation::Linked;
+    }
     return d.link(w, p, now);
 }
 
@@ -238,7 +291,7 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
     Worker& me = *workers[w];
     const Ticks ticks = to_ticks(now);
     const bool mirror = p.reply == reply_of(p.original);
-    const Places at = places_of(p.hash, mirror ? p.hash : hash(key, p.reply));
+    const Places at = places_of(p.hash, mirror ? p.hash : reply_hash(p));
     const std::uint8_t bits = mirror ? fixed::kMirror : nat_bits(p.original, p.reply);
     complete_entry(p, at, bits);
 
@@ -246,10 +299,7 @@ Conntrack::Confirmation Conntrack::Impl::link(WorkerId w, Packet& p, Nanos now) 
         const Attempt attempt = try_link(w, p, at, mirror, cause::kNew, now);
         switch (attempt.outcome) {
             case Attempt::Outcome::Linked:
-                if (room.never_delete_mappings && (bits & fixed::kMapped) != 0)
-                    count_in(me);  // nobody's victim
-                else
-                    enlist(me, p, at, ticks);
+                enlist_unless_kept(me, p, at, bits, ticks);
                 return Confirmation::Linked;
             case Attempt::Outcome::ReplyTaken:
                 me.counters.found.add();
@@ -302,18 +352,7 @@ Attempt Conntrack::Impl::try_link(WorkerId w, Packet& p, const Places& at, bool 
     if (!mirror) Index::store(s2, at.t2, ref, age_of(ticks));
     tell_linked(w, p, causes, now);
     p.status = status_of(m, h.fixed.load(std::memory_order_relaxed));
-    if constexpr (kChecks >= 2) {
-        Holder under_original;
-        Holder under_reply;
-        const bool both =
-            find_holder(at.b1, at.t1, p.original, ticks, Pool::kNone, under_original) &&
-            find_holder(at.b2, at.t2, p.reply, ticks, Pool::kNone, under_reply);
-        // Another thread may have claimed it already; then it waits for these locks.
-        const Meta after{h.meta.load(std::memory_order_acquire)};
-        check(after.life() == life::kDying ||
-                  (both && under_original.conn == p.conn && under_reply.conn == p.conn),
-              "I3: both tuples of a linked entry are its own");
-    }
+    if constexpr (kChecks >= 2) check_linked(p, at, ticks);
     return leave({Linked, p.conn});
 }
 
@@ -340,8 +379,14 @@ bool Conntrack::tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except, N
     return lease_on(w, reply, except, now).has_value();
 }
 
-void Conntrack::expect_reply(const Tuple& reply) const noexcept {
-    prefetch_write(&impl_->index.bucket(impl_->index.bucket_of(hash(impl_->key, reply))));
+std::uint64_t Conntrack::expect_reply(Packet& p, const Tuple& reply) const noexcept {
+    p.expected_reply = TupleKey::of(reply);
+    p.expected_hash = hash(impl_->key, reply);
+    return p.expected_hash;
+}
+
+void Conntrack::load_reply(std::uint64_t hash) const noexcept {
+    prefetch_write(&impl_->index.bucket(impl_->index.bucket_of(hash)));
 }
 
 std::optional<std::uint8_t> Conntrack::lease_on(WorkerId w, const Tuple& reply, ConnHandle except,

@@ -231,8 +231,10 @@ public:
     /// As tuple_taken(), and the lease of the entry that holds it.
     [[nodiscard]] std::optional<std::uint8_t> lease_on(WorkerId w, const Tuple& reply,
                                                        ConnHandle except, Nanos now) noexcept;
-    /// Starts to load what tuple_taken() and confirm() will look at.
-    void expect_reply(const Tuple& reply) const noexcept;
+    /// `reply` is likely to become p's reply tuple: saves confirm() the hash, which is returned.
+    std::uint64_t expect_reply(Packet& p, const Tuple& reply) const noexcept;
+    /// Starts to load what tuple_taken() and confirm() will look at for a reply of that hash.
+    void load_reply(std::uint64_t hash) const noexcept;
 
     /// Sets the mark of p's connection.
     void set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) noexcept;

@@ -107,13 +107,12 @@ struct Match {
 /// ICMP identifier is its sender's, as a source port is.
 [[nodiscard]] inline std::uint8_t nat_bits(const Tuple& original, const Tuple& reply) noexcept {
     if (original.family != reply.family) return fixed::kMapped;  // no address is what it was
-    const Tuple unchanged = reply_of(original);
     const bool icmp = is_icmp(original.proto);
     std::uint8_t bits = 0;
-    if (reply.dst != unchanged.dst ||
-        (icmp ? reply.sport != unchanged.sport : reply.dport != unchanged.dport))
+    if (reply.dst != original.src ||
+        (icmp ? reply.sport != original.sport : reply.dport != original.sport))
         bits |= fixed::kSrcNat;
-    if (reply.src != unchanged.src || (!icmp && reply.sport != unchanged.sport))
+    if (reply.src != original.dst || (!icmp && reply.sport != original.dport))
         bits |= fixed::kDstNat;
     return bits;
 }
@@ -265,7 +264,13 @@ struct Conntrack::Impl {
                      const proto::Verdict* given = nullptr) noexcept;
     void store_tuple(std::uint32_t index, const Tuple& t, Dir dir) noexcept;
     void complete_entry(const Packet& p, const Places& at, std::uint8_t fixed_bits) noexcept;
+    /// Hash of p.reply.
+    [[nodiscard]] std::uint64_t reply_hash(const Packet& p) const noexcept;
+    template <bool kMirror>
     bool link_absent(WorkerId w, Packet& p, Nanos now) noexcept;
+    void enlist_unless_kept(Worker& me, const Packet& p, const Places& at, std::uint8_t fixed_bits,
+                            Ticks ticks) noexcept;
+    void check_linked(const Packet& p, const Places& at, Ticks ticks) const noexcept;
     [[nodiscard]] Confirmation link(WorkerId w, Packet& p, Nanos now) noexcept;
     /// `causes`: of the event that tells of the new entry.
     [[nodiscard]] Attempt try_link(WorkerId w, Packet& p, const Places& at, bool mirror,

@@ -139,11 +139,9 @@ void Pipeline::raw(ct::WorkerId w, std::span<Packet> packets) noexcept {
 /// One by one: the second packet of a new flow must find the connection that the first made a
 /// moment ago, and meet its rules only after it.
 void Pipeline::decide(ct::WorkerId w, std::span<Packet> packets, ct::Nanos now) noexcept {
-    constexpr std::size_t kAhead = nat::Setup::kAhead;
     Skipped skipped;
-    for (const Packet& p : packets.first(std::min(packets.size(), kAhead))) nat_.foresee(w, p);
     for (std::size_t k = 0; k < packets.size(); ++k) {
-        if (k + kAhead < packets.size()) nat_.foresee(w, packets[k + kAhead]);
+        nat_.foresee(w, packets, k);
         Packet& p = packets[k];
         if (!concerns_conntrack(p)) continue;
         const bool is_new = !p.conn.valid() && p.state == ct::CtState::None;

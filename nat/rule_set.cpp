@@ -31,13 +31,11 @@ constexpr std::uint32_t kNotDst = 1U << 13;
 constexpr std::uint32_t kNever = 1U << 14;  ///< the families contradict one another
 constexpr std::uint32_t kConn = 1U << 15;   ///< Compiled::conn
 constexpr std::uint32_t kAbove = 1U << 31;  ///< the table is fuller than ...
-
-[[nodiscard]] constexpr std::uint8_t bit_of(ct::CtState s) noexcept {
-    return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
-}
+/// What is seen of a packet before a view is made of it.
+constexpr std::uint32_t kAtAGlance = kInPort | kOutPort | kFamily | kProto | kState | kNever;
 
 /// What confirm() will say of a mapping that is still being made.
-[[nodiscard]] std::uint16_t nat_status(const ct::Tuple& original, const ct::Tuple& reply) noexcept {
+[[nodiscard]] std::uint16_t status_of(const ct::Tuple& original, const ct::Tuple& reply) noexcept {
     // Field by field: a tuple that was just written so cannot yet be read in whole words.
     const ct::Tuple mirror = ct::reply_of(original);
     unsigned status = 0;
@@ -75,10 +73,9 @@ void show_ipv6_side(const ct::Packet& p, PacketView& v) noexcept {
     }
 }
 
-}  // namespace
-
-PacketView wire_view(const ct::Packet& p) noexcept {
-    PacketView v;
+/// Both views are made in place and where they are searched, so that of what no rule asks for
+/// nothing is written.
+[[gnu::always_inline]] inline void show_wire(const ct::Packet& p, PacketView& v) noexcept {
     v.in_port = p.in_port;
     v.out_port = p.out_port;
     v.family = p.tuple.family;
@@ -96,26 +93,29 @@ PacketView wire_view(const ct::Packet& p) noexcept {
     v.packet = &p;
     v.src = p.tuple.src;
     v.dst = p.tuple.dst;
-    return v;
 }
 
-PacketView forward_view(const ct::Packet& p) noexcept {
-    PacketView v = wire_view(p);
-    if (!p.conn.valid() || p.mirrored) return v;
+/// Without `nat_status`, the status lacks the translation that a connection's first packet gets.
+[[gnu::always_inline]] inline void show_forward(const ct::Packet& p, PacketView& v,
+                                                bool nat_status) noexcept {
+    show_wire(p, v);
+    if (!p.conn.valid() || p.mirrored) return;
 
     // The endpoints that take part are the two tuples' sources: each is its own endpoint's true
     // address, whichever side of the NAT the packet is on.
     const bool original = p.dir == ct::Dir::Original;
     const ct::Tuple& from = original ? p.original : p.reply;
     const ct::Tuple& to = original ? p.reply : p.original;
-    if (p.opened) v.status |= nat_status(p.original, p.reply);
-    if (crosses(p)) {
-        show_ipv6_side(p, v);
-        return v;
+    if (nat_status && p.opened) v.status |= status_of(p.original, p.reply);
+    if (crosses(p)) [[unlikely]] {
+        PacketView six = v;  // as `v` itself is not to be written to memory
+        show_ipv6_side(p, six);
+        v = six;
+        return;
     }
     if (p.icmp_error) {
         if (v.dst == from.dst) v.dst = to.src;
-        return v;
+        return;
     }
     v.src = from.src;
     v.dst = to.src;
@@ -123,6 +123,19 @@ PacketView forward_view(const ct::Packet& p) noexcept {
         v.sport = from.sport.host();
         v.dport = to.sport.host();
     }
+}
+
+}  // namespace
+
+PacketView wire_view(const ct::Packet& p) noexcept {
+    PacketView v;
+    show_wire(p, v);
+    return v;
+}
+
+PacketView forward_view(const ct::Packet& p) noexcept {
+    PacketView v;
+    show_forward(p, v, true);
     return v;
 }
 
@@ -142,6 +155,7 @@ RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_po
             throw std::invalid_argument("line " + std::to_string(rule.line) + ": rule '" +
                                         rule.name + "': " + why);
         const Compiled c = compile(rule, i);
+        asks_status_ = asks_status_ || rule.match.status_set != 0;
         asks_how_full_ = asks_how_full_ || rule.match.table_above != 0;
         if (rule.chain == Chain::Raw) raw_.push_back(c);
         if (rule.chain == Chain::Filter) filter_.push_back(c);
@@ -152,6 +166,7 @@ RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_po
         if (rule.hairpin) {
             has_hairpin_ = true;
             dnat_.back().conditions &= ~kInPort;
+            dnat_.back().glance = Glance::of(dnat_.back());
         }
         if (is_source_action(rule.action) || rule.action == Action::Accept) snat_.push_back(c);
     }
@@ -222,24 +237,22 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     c.dport = m.dport;
     c.mark = m.mark;
     c.mark_mask = m.mark_mask;
+    c.glance = Glance::of(c);
     c.src = words_of(m.src);
     c.dst = words_of(m.dst);
     return c;
 }
 
-bool RuleSet::matches(const Compiled& c, const PacketView& v) noexcept {
+[[gnu::always_inline]] inline bool RuleSet::matches(const Compiled& c,
+                                                    const PacketView& v) noexcept {
     const std::uint32_t has = c.conditions;
     const auto inside = [](const Words& w, const ct::Addr& a) noexcept {
         const auto low = ct::load<std::uint64_t>(a.bytes.data());
         const auto high = ct::load<std::uint64_t>(a.bytes.data() + 8);
         return (((low & w.mask[0]) ^ w.value[0]) | ((high & w.mask[1]) ^ w.value[1])) == 0;
     };
-    if ((has & kNever) != 0) return false;
-    if ((has & kState) != 0 && (c.states & bit_of(v.state)) == 0) return false;
-    if ((has & kInPort) != 0 && c.in_port != v.in_port) return false;
-    if ((has & kOutPort) != 0 && c.out_port != v.out_port) return false;
-    if ((has & kFamily) != 0 && c.family != v.family) return false;
-    if ((has & kProto) != 0 && c.proto != v.proto) return false;
+    if (!c.glance.allows(Seen::of(v.in_port, v.out_port, v.family, v.proto, v.state))) return false;
+    if ((has & ~kAtAGlance) == 0) return true;
     if ((has & kZone) != 0 && c.zone != v.zone) return false;
     if ((has & kStatus) != 0 && (v.status & c.status) != c.status) return false;
     if ((has & kMark) != 0 && (v.mark & c.mark_mask) != c.mark) return false;
@@ -249,14 +262,29 @@ bool RuleSet::matches(const Compiled& c, const PacketView& v) noexcept {
     if ((has & kSrc) != 0 && inside(c.src, v.src) == ((has & kNotSrc) != 0)) return false;
     if ((has & kDst) != 0 && inside(c.dst, v.dst) == ((has & kNotDst) != 0)) return false;
     if ((has & kAbove) != 0 && v.fill_permille <= c.above_permille) return false;
-    return (has & kConn) == 0 || matches(*c.conn, v);
+    return (has & kConn) == 0 || matches(*c.conn, v.packet_mark, v.packet, v.facts);
 }
 
-bool RuleSet::matches(const ConnMatch& m, const PacketView& v) noexcept {
-    if ((v.packet_mark & m.packet_mark_mask) != m.packet_mark) return false;
+RuleSet::Glance RuleSet::Glance::of(const Compiled& c) noexcept {
+    const auto has = [&c](std::uint32_t bit) { return (c.conditions & bit) != 0; };
+    const Seen needed =
+        Seen::of(has(kInPort) ? 0xffff : 0, has(kOutPort) ? 0xffff : 0,
+                 has(kFamily) ? ct::Family{0xff} : ct::Family::None,
+                 static_cast<std::uint8_t>(has(kProto) ? 0xff : 0), ct::CtState::None);
+    const Seen want = Seen::of(c.in_port, c.out_port, c.family, c.proto, ct::CtState::None);
+    return {.want = want.word & needed.word,
+            .care = needed.word,
+            .states = static_cast<std::uint8_t>(has(kNever)   ? 0
+                                                : has(kState) ? c.states
+                                                              : 0xff)};
+}
+
+bool RuleSet::matches(const ConnMatch& m, std::uint32_t packet_mark, const ct::Packet* packet,
+                      const ct::ConnFacts* facts) noexcept {
+    if ((packet_mark & m.packet_mark_mask) != m.packet_mark) return false;
     if (!m.needs_connection()) return true;
-    if (v.packet == nullptr || !v.packet->conn.valid()) return false;
-    const ct::Packet& p = *v.packet;
+    if (packet == nullptr || !packet->conn.valid()) return false;
+    const ct::Packet& p = *packet;
     if (m.dir >= 0 && m.dir != static_cast<int>(ct::index_of(p.dir))) return false;
     // Of a connection without NAT, the packet's own tuple says both.
     const bool original = p.dir == ct::Dir::Original;
@@ -274,15 +302,15 @@ bool RuleSet::matches(const ConnMatch& m, const PacketView& v) noexcept {
         !ports(m.orig_sport, m.orig_dport, orig) || !ports(m.reply_sport, m.reply_dport, reply))
         return false;
     if (!m.needs_facts()) return true;
-    if (v.facts == nullptr) return false;
+    if (facts == nullptr) return false;
     const auto label = static_cast<std::size_t>(m.label);
-    return m.expires_first <= v.facts->expires_s && v.facts->expires_s <= m.expires_last &&
-           (m.helper == 0 || m.helper == v.facts->helper) &&
-           (m.label < 0 || (v.facts->labels[label / 64 % 2] >> label % 64 & 1) != 0);
+    return m.expires_first <= facts->expires_s && facts->expires_s <= m.expires_last &&
+           (m.helper == 0 || m.helper == facts->helper) &&
+           (m.label < 0 || (facts->labels[label / 64 % 2] >> label % 64 & 1) != 0);
 }
 
-const RuleSet::Compiled* RuleSet::first_match(const CompiledChain& chain,
-                                              const PacketView& v) noexcept {
+[[gnu::always_inline]] inline const RuleSet::Compiled* RuleSet::first_match(
+    std::span<const Compiled> chain, const PacketView& v) noexcept {
     for (const Compiled& c : chain)
         if (matches(c, v)) return &c;
     return nullptr;
@@ -382,7 +410,8 @@ template <class OnHit>
 }
 
 FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p, ct::ConnFacts* facts) const noexcept {
-    PacketView v = forward_view(p);
+    PacketView v;
+    show_forward(p, v, asks_status_);
     v.facts = facts;
     v.fill_permille = fills_[w].permille;
     const std::uint32_t bytes = p.end - p.l3_offset;
@@ -391,27 +420,51 @@ FilterVerdict RuleSet::filter(ct::WorkerId w, ct::Packet& p, ct::ConnFacts* fact
 
 FilterVerdict RuleSet::peek_filter(ct::Packet& p, ct::ConnFacts& facts, std::uint32_t fill_permille,
                                    std::vector<std::size_t>& matched) const {
-    PacketView v = forward_view(p);
+    PacketView v;
+    show_forward(p, v, asks_status_);
     v.facts = &facts;
     v.fill_permille = fill_permille;
     return search_filter(p, v, &facts, [&](std::size_t i) { matched.push_back(i); });
 }
 
+/// nat_match() among `rules`, which do not all decide at a glance.
+[[gnu::noinline]] const RuleSet::Compiled* RuleSet::nat_match_by_view(
+    std::span<const Compiled> rules, const ct::Packet& p, ct::PortId out_port) const noexcept {
+    PacketView v;
+    show_forward(p, v, asks_status_);
+    v.out_port = out_port;
+    return first_match(rules, v);
+}
+
+/// The rule of a nat chain that p meets, were it to leave by `out_port`.
+[[gnu::always_inline]] inline const RuleSet::Compiled* RuleSet::nat_match(
+    const CompiledChain& chain, const ct::Packet& p, ct::PortId out_port) const noexcept {
+    const std::span<const Compiled> rules{chain};
+    if (crosses(p)) [[unlikely]]
+        return nat_match_by_view(rules, p, out_port);
+    const Seen seen = Seen::of(p.in_port, out_port, p.tuple.family, p.tuple.proto, p.state);
+    for (const Compiled& c : rules) {
+        if (!c.glance.allows(seen)) continue;
+        if ((c.conditions & ~kAtAGlance) == 0) return &c;
+        const auto at = static_cast<std::size_t>(&c - rules.data());
+        return nat_match_by_view(rules.subspan(at), p, out_port);
+    }
+    return nullptr;
+}
+
 const Rule* RuleSet::match_dnat(ct::WorkerId w, const ct::Packet& p) const noexcept {
     if (dnat_.empty()) return nullptr;
-    return nat_rule(first_match(dnat_, forward_view(p)), w, p);
+    return nat_rule(nat_match(dnat_, p, p.out_port), w, p);
 }
 
 const Rule* RuleSet::match_snat(ct::WorkerId w, const ct::Packet& p,
                                 ct::PortId out_port) const noexcept {
     if (snat_.empty()) return nullptr;
-    PacketView v = forward_view(p);
-    v.out_port = out_port;
-    return nat_rule(first_match(snat_, v), w, p);
+    return nat_rule(nat_match(snat_, p, out_port), w, p);
 }
 
-const Rule* RuleSet::nat_rule(const Compiled* c, ct::WorkerId w,
-                              const ct::Packet& p) const noexcept {
+[[gnu::always_inline]] inline const Rule* RuleSet::nat_rule(const Compiled* c, ct::WorkerId w,
+                                                            const ct::Packet& p) const noexcept {
     if (c == nullptr) return nullptr;
     count(w, c->index, 1, p.end - p.l3_offset);
     return c->action == Action::Accept ? nullptr : &rules_[c->index];
@@ -435,9 +488,7 @@ const Rule* RuleSet::peek_turned(const ct::Packet& p, ct::PortId out_port) const
 }
 
 const Rule* RuleSet::peek_snat(const ct::Packet& p, ct::PortId out_port) const noexcept {
-    PacketView v = forward_view(p);
-    v.out_port = out_port;
-    const Compiled* c = first_match(snat_, v);
+    const Compiled* c = nat_match(snat_, p, out_port);
     return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
 }
 
@@ -450,7 +501,8 @@ const Rule* RuleSet::peek_nat64(const ct::Packet& p) const noexcept {
 
 const Rule* RuleSet::peek_dnat(const ct::Packet& p) const noexcept {
     if (dnat_.empty()) return nullptr;
-    PacketView v = forward_view(p);
+    PacketView v;
+    show_forward(p, v, asks_status_);
     v.state = ct::CtState::New;  // as match_dnat() would have seen it
     const Compiled* c = first_match(dnat_, v);
     return c == nullptr || c->action == Action::Accept ? nullptr : &rules_[c->index];
@@ -469,7 +521,8 @@ bool RuleSet::must_not_leave(const ct::Packet& p) const noexcept {
     // Too short to have ports: nobody can tell what the rules would have done.
     if (p.fault == ct::Drop::Truncated) return true;
 
-    PacketView v = forward_view(p);
+    PacketView v;
+    show_forward(p, v, asks_status_);
     v.state = ct::CtState::New;  // as the rules would have seen it
     const Compiled* c = first_match(snat_, v);
     if (c != nullptr && c->action != Action::Accept) return true;
@@ -499,7 +552,8 @@ bool RuleSet::is_answer_of_dnat(const PacketView& v) const noexcept {
 void RuleSet::find_established_shortcut() noexcept {
     for (const Compiled& c : filter_) {
         if ((c.conditions & kNever) != 0) continue;
-        if ((c.conditions & kState) != 0 && (c.states & bit_of(ct::CtState::Established)) == 0)
+        if ((c.conditions & kState) != 0 &&
+            (c.states & Seen::bit_of(ct::CtState::Established)) == 0)
             continue;
         // The first rule that an established packet can match decides about all of them, or not.
         skips_established_ = c.action == Action::Accept && (c.conditions & ~kState) == 0;

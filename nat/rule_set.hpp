@@ -182,8 +182,37 @@ private:
         std::array<std::uint64_t, 2> mask{};
         std::array<std::uint64_t, 2> value{};
     };
+    /// What is seen of a packet at a glance.
+    struct Seen {
+        std::uint64_t word = 0;  ///< ports, family and protocol
+        std::uint8_t state = 0;  ///< bit_of() it
+
+        [[nodiscard]] static constexpr std::uint8_t bit_of(ct::CtState s) noexcept {
+            return static_cast<std::uint8_t>(1U << static_cast<unsigned>(s));
+        }
+        [[nodiscard]] static Seen of(ct::PortId in_port, ct::PortId out_port, ct::Family family,
+                                     std::uint8_t proto, ct::CtState s) noexcept {
+            return {std::uint64_t{in_port} | std::uint64_t{out_port} << 16U |
+                        std::uint64_t{static_cast<std::uint8_t>(family)} << 32U |
+                        std::uint64_t{proto} << 40U,
+                    bit_of(s)};
+        }
+    };
+    struct Compiled;
+    /// What a rule says of that.
+    struct Glance {
+        std::uint64_t want = 0;
+        std::uint64_t care = 0;      ///< bits of `want` that count
+        std::uint8_t states = 0xff;  ///< 0: it never matches
+
+        [[nodiscard]] static Glance of(const Compiled& c) noexcept;
+        [[nodiscard]] bool allows(Seen seen) const noexcept {
+            return ((seen.word & care) ^ want) == 0 && (states & seen.state) != 0;
+        }
+    };
     /// A rule's conditions, ready to be compared.
     struct Compiled {
+        Glance glance;
         std::uint32_t conditions = 0;  ///< which of the following there are
         ct::PortId in_port = 0;
         ct::PortId out_port = 0;
@@ -219,7 +248,9 @@ private:
     [[nodiscard]] static Words words_of(const Prefix& prefix) noexcept;
     [[nodiscard]] static Compiled compile(const Rule& rule, std::uint32_t index) noexcept;
     [[nodiscard]] static bool matches(const Compiled& c, const PacketView& v) noexcept;
-    [[nodiscard]] static bool matches(const ConnMatch& m, const PacketView& v) noexcept;
+    [[nodiscard]] static bool matches(const ConnMatch& m, std::uint32_t packet_mark,
+                                      const ct::Packet* packet,
+                                      const ct::ConnFacts* facts) noexcept;
     void follow(const Rule& rule, RawVerdict& out) const noexcept;
     /// The two chains, which tell `on_hit` of each rule that matches, by its index.
     template <class OnHit>
@@ -227,8 +258,13 @@ private:
     template <class OnHit>
     [[nodiscard]] FilterVerdict search_filter(ct::Packet& p, PacketView& v, ct::ConnFacts* facts,
                                               OnHit on_hit) const;
-    [[nodiscard]] static const Compiled* first_match(const CompiledChain& chain,
+    [[nodiscard]] static const Compiled* first_match(std::span<const Compiled> chain,
                                                      const PacketView& v) noexcept;
+    [[nodiscard]] const Compiled* nat_match(const CompiledChain& chain, const ct::Packet& p,
+                                            ct::PortId out_port) const noexcept;
+    [[nodiscard]] const Compiled* nat_match_by_view(std::span<const Compiled> rules,
+                                                    const ct::Packet& p,
+                                                    ct::PortId out_port) const noexcept;
     [[nodiscard]] const Compiled* turned(const ct::Packet& p, ct::PortId out_port) const noexcept;
     [[nodiscard]] const Rule* nat_rule(const Compiled* c, ct::WorkerId w,
                                        const ct::Packet& p) const noexcept;
@@ -245,6 +281,7 @@ private:
     Action policy_;
     std::vector<InvalidPolicy> zones_;  ///< by zone; empty: Pass for all
     bool wants_facts_ = false;
+    bool asks_status_ = false;  ///< a rule looks at PacketView::status
     bool asks_how_full_ = false;
     bool has_hairpin_ = false;
     bool skips_established_ = false;

@@ -132,7 +132,7 @@ Setup::~Setup() {
     if (crowds_ != nullptr) table_.set_release({});
 }
 
-ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+ct::Drop Setup::choose_destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     if (p.in_port == ct::kLocalPort) return ct::Drop::None;
     const Rule* rule = rules_.match_dnat(w, p);
     if (rule == nullptr) return pools_.any() ? enter_from_outside(w, p, now) : ct::Drop::None;
@@ -161,6 +161,29 @@ ct::Drop Setup::destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexce
     return ct::Drop::None;
 }
 
+/// source() where nothing is left to be decided: the rule is the one that was guessed, it says no
+/// more than where to map to, and the source was given nothing else before. False: nothing has been
+/// done.
+[[gnu::always_inline]] inline bool Setup::take_guess(const Recent& recent, ct::Packet& p,
+                                                     const Rule* rule,
+                                                     ct::PortId leaves_by) noexcept {
+    if (p.guess == 0 || p.guess != recent.number || recent.rule != rule ||
+        recent.out_port != leaves_by || p.lease != 0 || p.track.still != 0 ||
+        source_field(p.reply.proto) != &ct::Tuple::dport || p.reply.dport != p.original.sport)
+        return false;
+    // It may have been replaced since.
+    if (recent.own_address && ports_.get()[leaves_by].ipv4 != recent.range.first) return false;
+    const bool leaves_hint = !always_same(recent.range);
+    if (leaves_hint || any_hint_.load(std::memory_order_relaxed)) {
+        if (p.source_tag == 0 || hint_for(p.source_tag)) return false;
+    }
+    if (recent.own_address) p.masquerade_port = leaves_by;
+    p.lease = lease::kPort;
+    p.reply.dst = p.expected_reply.dst_v4();
+    if (leaves_hint) leave_hint(p, &ct::Tuple::dport, p.source_tag);
+    return true;
+}
+
 ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     const bool over = crosses(p);
     if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort)
@@ -177,6 +200,7 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     if (rule == nullptr && !over)
         rule = turned ? rules_.match_turned(w, p, leaves_by) : rules_.match_snat(w, p, leaves_by);
     Worker& own = workers_[w];
+    if (take_guess(own.recent, p, rule, leaves_by)) return ct::Drop::None;
     const Range* range = nullptr;
     if (rule != nullptr) {
         range = range_of(own.made, *rule, outside, leaves_by, p.original.src);
@@ -204,11 +228,13 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
             return map_for_subscriber(w, p, *rule, *range, field, now);
         return map_dependently(w, p, behaviour, *range, field, ask, now);
     };
-    const ct::Tuple before = p.reply;
+    const ct::Addr dst = p.reply.dst;
+    const ct::Be16 port = field != nullptr ? p.reply.*field : ct::Be16{};
     ct::Drop drop = map(Ask::No);
     // Who has to go for this connection in a full table may have the port that it needs.
     if (drop == ct::Drop::NatNoPort && table_.make_room(w, p, now)) {
-        p.reply = before;
+        p.reply.dst = dst;
+        if (field != nullptr) p.reply.*field = port;
         drop = map(Ask::Yes);
     }
     if (!p.alive()) return p.drop;
@@ -218,22 +244,87 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
 
 /// Where the next packets' mappings are likely to lie.
 void Setup::remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
-                     ct::Family family) noexcept {
-    if (own.recent.rule == rule && own.recent.out_port == out_port && !range.netmap &&
-        own.recent.range.first == range.first)
+                     ct::Family family) const noexcept {
+    const Recent& r = own.recent;
+    if (r.rule == rule && r.out_port == out_port && !range.netmap && r.range.first == range.first)
         return;
     const bool foreseeable = rule != nullptr && !range.random && !range.netmap &&
                              range.port_base == 0 && !rule->behaviour.endpoint_independent();
-    own.recent = {rule, out_port, foreseeable ? family : ct::Family::None, range};
+    const bool is_plain = foreseeable && range.ports.any() && !pools_.any() &&
+                          !knows_subscribers(*rule) && rule->behaviour.variant == 0 &&
+                          rule->behaviour.refresh == Refresh::Both;
+    own.recent = {.rule = rule,
+                  .out_port = out_port,
+                  .family = foreseeable ? family : ct::Family::None,
+                  .number = std::max(r.number + 1, 1U),
+                  .is_plain = is_plain,
+                  .own_address = rule != nullptr && uses_own_address(*rule),
+                  .range = range};
 }
 
-void Setup::load_mapping(const Range& range, const ct::Packet& p) const noexcept {
-    if (range.contains(p.tuple.src)) return;
-    ct::Tuple reply = ct::reply_of(p.tuple);
-    reply.dst = pick_address(range, p.tuple);
-    table_.expect_reply(reply);
-    if (!always_same(range) || any_hint_.load(std::memory_order_relaxed))
-        ct::prefetch_write(&hints_[hint_at(source_tag(p.tuple))]);
+/// pick_address() of IPv4 for IPv4.
+[[gnu::always_inline]] inline ct::Addr Setup::pick_ipv4(const Range& r, const ct::Tuple& original,
+                                                        std::uint64_t nth) const noexcept {
+    const std::uint64_t hash = ct::hash_block(address_key_, original.src.as_v4().raw(),
+                                              r.persistent ? 0 : original.dst.as_v4().raw());
+    return nth_ipv4(r, hash, nth);
+}
+
+/// The address of an IPv4 range that `hash` leads to, and the `nth` after it.
+ct::Addr Setup::nth_ipv4(const Range& r, std::uint64_t hash, std::uint64_t nth) noexcept {
+    const std::uint32_t lowest = r.first.as_v4().host();
+    const std::uint64_t count = std::uint64_t{r.last.as_v4().host()} - lowest + 1;
+    std::uint64_t at = (hash >> 32) * count >> 32;
+    if (nth != 0) at = (at + nth) % count;
+    return ct::Addr::v4(ct::Be32::from_host(static_cast<std::uint32_t>(lowest + at)));
+}
+
+/// The address of a source, and the `nth` after it where there are several to be tried.
+ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
+                             std::uint64_t nth) const noexcept {
+    if (r.first == r.last) return r.first;
+    if (original.family == ct::Family::Ipv4) return pick_ipv4(r, original, nth);
+    ct::Tuple key;
+    key.family = original.family;
+    key.src = original.src;
+    if (!r.persistent) key.dst = original.dst;
+    const std::uint64_t hash = ct::hash(address_key_, key);
+    if (r.family == ct::Family::Ipv4) return nth_ipv4(r, hash, nth);
+    const Wide first = Wide::of(r.first, r.family);
+    const Wide span = Wide::of(r.last, r.family) - first;
+    Wide offset{reduce(scramble(hash), span.high), hash};
+    if (offset.high == span.high) offset.low = reduce(hash, span.low);
+    if (nth != 0) {
+        offset = offset + Wide{0, nth};
+        if (span < offset) offset = offset - span - Wide{0, 1};
+    }
+    return (first + offset).addr(r.family);
+}
+
+/// Works out the mappings that packets get if it is the recent rule that they meet, and starts to
+/// load what has to be looked at for them.
+void Setup::guess(const Recent& recent, std::span<ct::Packet> packets) const noexcept {
+    const Range& range = recent.range;
+    const bool hints = !always_same(range) || any_hint_.load(std::memory_order_relaxed);
+    std::array<std::uint64_t, kAhead + kAtOnce> hashes;
+    std::size_t n = 0;
+    for (ct::Packet& p : packets) {
+        if (recent.family != p.tuple.family || !p.absent || p.conn.valid()) continue;
+        const bool ipv4 = recent.family == ct::Family::Ipv4;
+        if (ipv4 ? range.contains(p.tuple.src.as_v4()) : range.contains(p.tuple.src)) continue;
+        ct::Tuple reply = ct::reply_of(p.tuple);
+        if (range.first == range.last || !ipv4)
+            reply.dst = pick_address(range, p.tuple);
+        else
+            reply.dst = pick_ipv4(range, p.tuple);
+        hashes[n++] = table_.expect_reply(p, reply);
+        // Of a longer address the key does not tell which it is.
+        if (ipv4 && recent.is_plain) p.guess = recent.number;
+        if (!hints) continue;
+        p.source_tag = source_tag(p.tuple);
+        ct::prefetch_write(&hints_[hint_at(p.source_tag)]);
+    }
+    for (std::size_t i = 0; i < n; ++i) table_.load_reply(hashes[i]);
 }
 
 /// What a packet is dropped for, as the rule has it, and whether its sender is told.
@@ -258,10 +349,9 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
     const auto likely = [&]() noexcept {
         return ask == Ask::Yes ? suits(w, p, field, now) : may_have(w, p, field, now);
     };
-    std::uint64_t known_tag = 0;
     const auto tag = [&]() noexcept {
-        if (known_tag == 0) known_tag = source_tag(p.original);
-        return known_tag;
+        if (p.source_tag == 0) p.source_tag = source_tag(p.original);
+        return p.source_tag;
     };
     const std::uint16_t port = p.original.sport.host();
     const Wanted wanted{range.ports.any() ? port_class(reply.proto, port) : range.ports,
@@ -283,7 +373,8 @@ ct::Drop Setup::map_dependently(ct::WorkerId w, ct::Packet& p, const Behaviour& 
         behaviour.pooling == Pooling::Arbitrary ? addresses_of(range, reply.family) : 1;
     for (std::uint64_t n = 0; n < addresses; ++n) {
         reply.dst = pick_address(range, p.original, n);
-        if (field != nullptr) reply.*field = p.original.sport;
+        // Only if need be: a tuple of which a part was just written cannot yet be read in words.
+        if (field != nullptr && reply.*field != p.original.sport) reply.*field = p.original.sport;
         const bool known_taken = n == 0 && ask == Ask::Taken;
         const bool kept = port_fits && !known_taken && (!range.random || field == nullptr);
         if (kept && (n == 0 ? likely() : suits(w, p, field, now))) {
@@ -417,39 +508,6 @@ const Setup::Range* Setup::range_of(Range& made, const Rule& rule, ct::Family fa
 std::uint64_t Setup::addresses_of(const Range& r, ct::Family family) noexcept {
     const Wide span = Wide::of(r.last, family) - Wide::of(r.first, family);
     return span.high != 0 ? kMaxAddressesTried : std::min(span.low, kMaxAddressesTried - 1) + 1;
-}
-
-/// The address of a source, and the `nth` after it where there are several to be tried.
-ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
-                             std::uint64_t nth) const noexcept {
-    if (r.first == r.last) return r.first;
-    std::uint64_t hash = 0;
-    if (original.family == ct::Family::Ipv4) [[likely]] {
-        hash = ct::hash_block(address_key_, original.src.as_v4().raw(),
-                              r.persistent ? 0 : original.dst.as_v4().raw());
-    } else {
-        ct::Tuple key;
-        key.family = original.family;
-        key.src = original.src;
-        if (!r.persistent) key.dst = original.dst;
-        hash = ct::hash(address_key_, key);
-    }
-    if (r.family == ct::Family::Ipv4) [[likely]] {
-        const std::uint32_t lowest = r.first.as_v4().host();
-        const std::uint64_t count = std::uint64_t{r.last.as_v4().host()} - lowest + 1;
-        std::uint64_t at = (hash >> 32) * count >> 32;
-        if (nth != 0) at = (at + nth) % count;
-        return ct::Addr::v4(ct::Be32::from_host(static_cast<std::uint32_t>(lowest + at)));
-    }
-    const Wide first = Wide::of(r.first, r.family);
-    const Wide span = Wide::of(r.last, r.family) - first;
-    Wide offset{reduce(scramble(hash), span.high), hash};
-    if (offset.high == span.high) offset.low = reduce(hash, span.low);
-    if (nth != 0) {
-        offset = offset + Wide{0, nth};
-        if (span < offset) offset = offset - span - Wide{0, 1};
-    }
-    return (first + offset).addr(r.family);
 }
 
 bool Setup::is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept {

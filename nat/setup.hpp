@@ -48,7 +48,8 @@
 // Speed. The first choice is not asked for: it is free nearly always, confirm() finds out under the
 // locks that it takes anyway, and next_mapping() asks. What confirm() looks at is loaded some
 // packets ahead, on the guess that a worker's next connections meet the rule that its last one met
-// (foresee()).
+// (foresee()); what was worked out for that is kept with the packet, and used if the guess was
+// right.
 //
 // Endpoint-independent mappings (setup_independent.cpp). Where a rule asks for them, a source
 // endpoint has one external endpoint for all whom it talks to (mappings.hpp), and that has its port
@@ -86,6 +87,7 @@
 #include "nat/rule_set.hpp"
 #include "nat/steering.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -192,18 +194,27 @@ public:
     /// the one that the route to its external address leads by. Asked by control.
     void ask(Routes routes) noexcept { routes_ = routes; }
 
-    /// How many packets before its own source() a packet is to be foreseen.
-    static constexpr std::size_t kAhead = 6;
-    /// Of a packet that was looked up: starts to load what confirm() will look at, if the packet is
-    /// likely to open a connection and is mapped as the last ones were.
-    void foresee(ct::WorkerId w, const ct::Packet& p) const noexcept {
-        if (workers_[w].recent.family == p.tuple.family && p.absent && !p.conn.valid())
-            load_mapping(workers_[w].recent.range, p);
+    /// How many packets before its own source() a packet is foreseen, and how many are at once:
+    /// what keeps loads waiting is the translation of their addresses, and several that begin
+    /// together take little more time than one.
+    static constexpr std::size_t kAhead = 4;
+    static constexpr std::size_t kAtOnce = 4;
+    /// To be called of each packet of a burst that was looked up, in order, `k` being its place,
+    /// before its source(): of those that follow and are likely to open connections, starts to load
+    /// what confirm() will look at if they are mapped as the last ones were.
+    void foresee(ct::WorkerId w, std::span<ct::Packet> burst, std::size_t k) const noexcept {
+        if (k % kAtOnce != 0 || workers_[w].recent.family == ct::Family::None) return;
+        const std::size_t first = k == 0 ? 0 : k + kAhead;
+        const std::size_t end = std::min(burst.size(), k + kAhead + kAtOnce);
+        if (first < end) guess(workers_[w].recent, burst.subspan(first, end - first));
     }
 
     /// Before routing: applies dnat or redirect to p.reply.src and p.reply.sport. `p` is the packet
     /// that opened an unconfirmed connection. Packets that Sluice made are not redirected.
-    [[nodiscard]] ct::Drop destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
+    [[nodiscard]] ct::Drop destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+        if (!rules_.has_dnat() && !pools_.any()) return ct::Drop::None;
+        return choose_destination(w, p, now);
+    }
 
     /// After routing and filtering: applies snat or masquerade to p.reply.dst and p.reply.dport (of
     /// ICMP: the id). A packet without an out_port, being for Sluice itself, keeps its source. Sets
@@ -252,6 +263,11 @@ private:
             const Wide at = wide(a);
             return !(at < wide(first)) && !(wide(last) < at);
         }
+        /// Of a range of IPv4.
+        [[nodiscard]] bool contains(ct::Be32 a) const noexcept {
+            const std::uint32_t lowest = first.as_v4().host();
+            return a.host() - lowest <= last.as_v4().host() - lowest;
+        }
     };
     /// A range of ports that a worker found exhausted.
     struct Exhausted {
@@ -263,6 +279,9 @@ private:
         const Rule* rule = nullptr;
         ct::PortId out_port = ct::kNoPort;
         ct::Family family = ct::Family::None;  ///< None: nothing can be foreseen of it
+        std::uint32_t number = 0;              ///< of those that the worker had
+        bool is_plain = false;                 ///< the rule says no more than where to map to
+        bool own_address = false;              ///< the range is the address of the port
         Range range{};
     };
     /// A worker's own.
@@ -302,8 +321,15 @@ private:
                    const ct::Tuple& reply, ct::Nanos now) noexcept;
     void let_go(ct::WorkerId w, ct::Packet& p, bool kept_port, ct::Nanos now) noexcept;
     static void follow_rule(ct::Packet& p, const Behaviour& b, ct::Dir outbound) noexcept;
+    void retrack_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
+                    ct::Nanos now) const noexcept;
+    /// Has p's unconfirmed connection tracked as the rule wants it. `outbound`: the direction of
+    /// what goes out.
     void track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
-                  ct::Nanos now) const noexcept;
+                  ct::Nanos now) const noexcept {
+        if (b.variant != 0 || b.refresh != Refresh::Both || p.track.still != 0)
+            retrack_as(w, p, b, outbound, now);
+    }
 
     // ---- setup_families.cpp
     [[nodiscard]] static std::vector<Prefix> prefixes_of(const RuleSet& rules);
@@ -359,6 +385,8 @@ private:
     void mapping_ended(const Mappings::Mapping& m, ct::Nanos now) noexcept;
 
     // ---- setup.cpp
+    [[nodiscard]] ct::Drop choose_destination(ct::WorkerId w, ct::Packet& p,
+                                              ct::Nanos now) noexcept;
     /// Whether the table is asked if the first choice is free, or has just said that it is not.
     enum class Ask : std::uint8_t { No, Yes, Taken };
     [[nodiscard]] ct::Drop map_dependently(ct::WorkerId w, ct::Packet& p,
@@ -368,9 +396,11 @@ private:
     [[nodiscard]] static ct::Drop told_of(ct::Packet& p, ct::Drop drop,
                                           const Behaviour& behaviour) noexcept;
     [[nodiscard]] static ct::Drop no_port(ct::Packet& p) noexcept;
-    void load_mapping(const Range& range, const ct::Packet& p) const noexcept;
-    static void remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
-                         ct::Family family) noexcept;
+    void guess(const Recent& recent, std::span<ct::Packet> packets) const noexcept;
+    void remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
+                  ct::Family family) const noexcept;
+    [[nodiscard]] bool take_guess(const Recent& recent, ct::Packet& p, const Rule* rule,
+                                  ct::PortId leaves_by) noexcept;
     /// True if a source has the same address towards everybody.
     [[nodiscard]] static bool always_same(const Range& r) noexcept {
         return r.first == r.last || r.persistent;
@@ -406,6 +436,10 @@ private:
     [[nodiscard]] static std::uint64_t addresses_of(const Range& r, ct::Family family) noexcept;
     [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original,
                                         std::uint64_t nth = 0) const noexcept;
+    [[nodiscard]] ct::Addr pick_ipv4(const Range& r, const ct::Tuple& original,
+                                     std::uint64_t nth = 0) const noexcept;
+    [[nodiscard]] static ct::Addr nth_ipv4(const Range& r, std::uint64_t hash,
+                                           std::uint64_t nth) noexcept;
     [[nodiscard]] bool is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept;
     /// An external endpoint that a source endpoint was given.
     struct Hinted {

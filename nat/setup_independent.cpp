@@ -255,9 +255,9 @@ void Setup::follow_rule(ct::Packet& p, const Behaviour& b, ct::Dir outbound) noe
     if (b.refresh == Refresh::Inbound) p.track.still = static_cast<std::uint8_t>(1U << out);
 }
 
-/// Has p's unconfirmed connection tracked as the rule says.
-void Setup::track_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
-                     ct::Nanos now) const noexcept {
+/// track_as(), if the rule has a say or another one had.
+void Setup::retrack_as(ct::WorkerId w, ct::Packet& p, const Behaviour& b, ct::Dir outbound,
+                       ct::Nanos now) const noexcept {
     const ct::TrackOptions before = p.track;
     follow_rule(p, b, outbound);
     if (before.variant != p.track.variant || before.still != p.track.still)

@@ -22,9 +22,9 @@ public:
     Snat(ct::Conntrack& table, std::uint8_t addresses, ct::WorkerId workers = 1,
          const nat::Behaviour& behaviour = {});
 
-    /// Of packets that were looked up; see nat::Setup.
-    void foresee(ct::WorkerId w, std::span<const ct::Packet> packets) const noexcept {
-        for (const ct::Packet& p : packets) setup_.foresee(w, p);
+    /// See nat::Setup.
+    void foresee(ct::WorkerId w, std::span<ct::Packet> burst, std::size_t k) const noexcept {
+        setup_.foresee(w, burst, k);
     }
 
     /// Takes a packet whose connection was just opened to one in the table. False if it was dropped

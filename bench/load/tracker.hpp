@@ -51,10 +51,8 @@ public:
     void run_now(std::span<ct::Packet> burst) noexcept {
         table_.lookup(worker_, burst, now);
         table_.update(worker_, burst, now);
-        if (snat_ != nullptr) snat_->foresee(worker_, burst.first(std::min(burst.size(), kAhead)));
         for (std::size_t k = 0; k < burst.size(); ++k) {
-            if (snat_ != nullptr && k + kAhead < burst.size())
-                snat_->foresee(worker_, burst.subspan(k + kAhead, 1));
+            if (snat_ != nullptr) snat_->foresee(worker_, burst, k);
             ct::Packet& p = burst[k];
             if (!p.conn.valid() && p.state == ct::CtState::None) open_new(p);
         }
@@ -76,8 +74,6 @@ public:
     bool sweeping = true;  ///< whether expire() is called once a burst
 
 private:
-    static constexpr std::size_t kAhead = nat::Setup::kAhead;
-
     void open_new(ct::Packet& p) noexcept {
         if (table_.open(worker_, p, now) != ct::Conntrack::Opening::Opened) return;
         if (snat_ != nullptr)

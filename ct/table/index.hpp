@@ -171,6 +171,11 @@ public:
         }
     }
 
+    /// With the bucket locked: false if no slot of its chain has the tag.
+    [[nodiscard]] bool may_hold(std::uint32_t b, std::uint16_t tag) const noexcept {
+        return bucket(b).match(tag) != 0 || bucket(b).next() != 0;
+    }
+
     void lock(std::uint32_t b) noexcept {
         Atomic<std::uint32_t>& seq = bucket(b).seq;
         for (;;) {
@@ -194,6 +199,14 @@ public:
     void lock_pair(std::uint32_t a, std::uint32_t b) noexcept {
         lock(a < b ? a : b);
         if (a != b) lock(a < b ? b : a);
+    }
+    /// lock_pair(), if the sequence word of `a` still is `seq`, an even number.
+    bool try_lock_pair(std::uint32_t a, std::uint32_t seq, std::uint32_t b) noexcept {
+        if (b < a) lock(b);
+        const bool locked = try_lock(a, seq);
+        if (locked && a < b) lock(b);
+        if (!locked && b < a) unlock(b);
+        return locked;
     }
     void unlock_pair(std::uint32_t a, std::uint32_t b) noexcept {
         unlock(a);

@@ -114,6 +114,9 @@ struct Packet {
     bool absent = false;
     std::uint32_t absent_seq = 0;
     std::uint32_t mark = 0;
+    /// A reply tuple that the connection may get, and its hash: Conntrack::expect_reply().
+    TupleKey expected_reply;
+    std::uint64_t expected_hash = 0;
     /// The connection's two tuples as last seen; what NAT needs, copied so that no stage after
     /// lookup has to read the entry again. Valid where `conn` is, unless `mirrored`.
     Tuple original;
@@ -124,6 +127,11 @@ struct Packet {
     std::uint32_t packet_mark = 0;  ///< of this packet alone (nfmark); not the connection's
 
     // ---- Set by NAT.
+    /// Of what was worked out before it was needed (nat/setup.hpp): the hash of the source
+    /// endpoint, 0 if not yet; and the number of the rule that led to `expected_reply`, 0 if there
+    /// is none.
+    std::uint64_t source_tag = 0;
+    std::uint32_t guess = 0;
     /// Mapped to an address of this port: ends when that goes away; kNoPort: not so.
     PortId masquerade_port = kNoPort;
     /// Between two hosts of one inside prefix, by the outside one: number of the pair
@@ -166,6 +174,8 @@ struct Packet {
         mirrored = false;
         absent = false;
         mark = 0;
+        source_tag = 0;
+        guess = 0;
         masquerade_port = kNoPort;
         lease = 0;
         tell_sender = false;

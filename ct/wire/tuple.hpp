@@ -122,6 +122,10 @@ struct TupleKey {
             at += sizeof word;
         }
     }
+    /// The destination of an IPv4 tuple.
+    [[nodiscard]] Addr dst_v4() const noexcept {
+        return Addr::v4(Be32::from_raw(static_cast<std::uint32_t>(addrs >> 32U)));
+    }
     [[nodiscard]] Tuple tuple() const noexcept {
         Tuple t;
         write_to(t);

@@ -142,6 +142,9 @@ public:
     Outcome send(const PacketBuilder& b, ct::PortId in_port) { return send(b.build(), in_port); }
 
     ct::Nanos now = 1'000 * ct::kNanosPerSecond;
+    bool foresees = true;  ///< as the pipeline does
+    /// Called between lookup and what follows from it, once: control at work.
+    std::function<void()> before_decision;
     /// Called between the choice of a mapping and its confirmation, once: another worker at work.
     std::function<void(ct::Packet&)> before_confirm;
     /// Called for each packet before it is rewritten: a helper at work, with the bytes that there
@@ -174,6 +177,8 @@ private:
         if (raw.notrack) p.state = ct::CtState::Untracked;
         table_.lookup(worker_, {&p, 1}, now);
         table_.update(worker_, {&p, 1}, now);
+        if (foresees) setup_.foresee(worker_, {&p, 1}, 0);
+        if (before_decision) std::exchange(before_decision, nullptr)();
         if (p.state != ct::CtState::Untracked && !p.conn.valid() &&
             p.state != ct::CtState::Invalid &&
             table_.open(worker_, p, now) == ct::Conntrack::Opening::Opened) {
