@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Replays the golden captures through sluice-replay and compares with what the kernel made of them.
 
-usage: run.py SLUICE_REPLAY [-v] [CASE ...]
+usage: run.py SLUICE_REPLAY [-v] [--record-known] [CASE ...]
 
 Every case of tests/golden is a router with two interfaces, and packets that were given to it one by
 one. Here each interface's packets become a capture, and the outcome is judged by aspect:
 
   list, ext, ipv6   the final table as `conntrack -L`, `-L -o extended,id` and `-L -f ipv6` show it
+  xml               the same as `conntrack -L -o xml` does, document and all
   events            the sequence of `conntrack -E`
   states            ctstate and direction of each packet
   emitted           the packets that leave, byte for byte, and by which interface
@@ -20,7 +21,8 @@ Time-outs may differ by one second, ids by anything, entries stand in any order;
 that the kernel chose at random are compared by their kind (RANDOM_NAT).
 
 KNOWN names what does not agree and why. The test fails if anything else differs, and also if
-something that is listed agrees: then its line has to go.
+something that is listed agrees: then its line has to go. For a case that has a file in known/, the
+very lines that differ stand there, and these and no others have to; --record-known writes them anew.
 """
 
 import difflib
@@ -31,6 +33,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +41,7 @@ from pcapfile import ETHERNET, pcap_bytes, read_pcap
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden"
+KNOWN_LINES = HERE / "known"
 EPOCH = 1_700_000_000  # seconds; when the replayed captures begin
 PORTS = ("tun0", "tun1")
 OWN = {bytes((192, 168, 1, 1)), bytes((203, 0, 113, 1))}  # the router's addresses
@@ -68,7 +72,6 @@ SEEDS = {"snat-range-exhausted": 32}
 # Cases that are not about packets.
 NOT_PACKETS = {"conntrack-tool-ops": "operations of conntrack(8), which sluicectl's tests repeat"}
 
-ALL = ("list", "ext", "ipv6", "events", "states", "emitted", "counters")
 COUNTERS = ("invalid", "insert_failed", "drop", "early_drop", "error", "clash_resolve")
 
 NO_HELPERS = "there are no helpers, so no expectations and no RELATED data connections"
@@ -83,23 +86,23 @@ def each(reason, *aspects):
 
 # case -> {aspect: reason}. A plain aspect stands for its "acct-" twin, too.
 KNOWN = {
-    "ftp-active": each(NO_HELPERS, "list", "ext", "events", "states"),
+    "ftp-active": each(NO_HELPERS, "list", "ext", "xml", "events", "states"),
     "ftp-active-masquerade": each(
-        NO_HELPERS, "list", "ext", "events", "states", "emitted", "counters"
+        NO_HELPERS, "list", "ext", "xml", "events", "states", "emitted", "counters"
     ),
-    "ftp-passive": each(NO_HELPERS, "list", "ext", "events", "states"),
+    "ftp-passive": each(NO_HELPERS, "list", "ext", "xml", "events", "states"),
     "icmpv6-echo-ndp": each(
         "the kernel's interface has no link address to put into the advertisement", "emitted"
     ),
     "ipv6-tcp-udp": each(
-        FRAGMENTS, "states", "emitted", "acct-list", "acct-ext", "acct-ipv6"
+        FRAGMENTS, "states", "emitted", "acct-list", "acct-ext", "acct-xml", "acct-ipv6"
     ),
-    "pptp-gre": each(NO_HELPERS, "list", "ext", "events", "states", "emitted"),
-    "sip": each(NO_HELPERS, "list", "ext", "events", "states"),
-    "synproxy": each(NO_SYNPROXY, "list", "ext", "events", "states", "emitted", "counters"),
-    "tftp": each(NO_HELPERS, "list", "ext", "events", "states", "emitted"),
-    "udp-fragments": each(FRAGMENTS, "states", "emitted", "acct-list", "acct-ext"),
-    "udplite": each(UDPLITE, "list", "ext", "events", "states"),
+    "pptp-gre": each(NO_HELPERS, "list", "ext", "xml", "events", "states", "emitted"),
+    "sip": each(NO_HELPERS, "list", "ext", "xml", "events", "states"),
+    "synproxy": each(NO_SYNPROXY, "list", "ext", "xml", "events", "states", "emitted", "counters"),
+    "tftp": each(NO_HELPERS, "list", "ext", "xml", "events", "states", "emitted"),
+    "udp-fragments": each(FRAGMENTS, "states", "emitted", "acct-list", "acct-ext", "acct-xml"),
+    "udplite": each(UDPLITE, "list", "ext", "xml", "events", "states"),
 }
 
 
@@ -111,6 +114,11 @@ EVENT = re.compile(r"^ *\[(NEW|UPDATE|DESTROY)\] ")
 # The time-out stands behind the protocol's number, with an L3 prefix in front or without.
 TIMEOUT = re.compile(r"^((?: *\[\w+\] )?(?:ipv\d +\d+ )?\w+ +\d+ )(\d+) ")
 RANGE = re.compile(r"(src=203\.0\.113\.\d+ dst=203\.0\.113\.)[5-8]( sport=\d+ dport=)(\d+)")
+XML_RANGE = re.compile(
+    r"(<src>203\.0\.113\.\d+</src><dst>203\.0\.113\.)[5-8]"
+    r"(</dst></layer3><layer4 [^>]*><sport>\d+</sport><dport>)(\d+)"
+)
+XML_TIMEOUT = re.compile(r"<timeout>(\d+)</timeout>")
 
 
 def port_kind(port):
@@ -130,6 +138,17 @@ def normalized(line, random_nat):
     if not found:
         return line, None
     return found[1] + "T " + line[found.end() :], int(found[2])
+
+
+def normalized_xml(line, random_nat):
+    """The same of a line of `-o xml`."""
+    line = re.sub(r"<(id|deltatime)>\d+</", r"<\1>N</", line)
+    if random_nat:
+        line = XML_RANGE.sub(lambda m: m[1] + "*" + m[2] + port_kind(int(m[3])), line)
+    found = XML_TIMEOUT.search(line)
+    if not found:
+        return line, None
+    return XML_TIMEOUT.sub("<timeout>T</timeout>", line, count=1), int(found[1])
 
 
 def agree(ours, kernel):
@@ -153,6 +172,25 @@ def difference(name, ours, kernel):
         ["  --- " + name]
         + ["  " + l for l in difflib.ndiff(text(kernel), text(ours)) if not l.startswith("?")]
     )
+
+
+def lines_of(difference_text):
+    """The lines that differ in an account: `-` the kernel's, `+` Sluice's. Of what is too long for
+    the eye, a packet most likely, the beginning, the length and a checksum."""
+    lines = [l[2:] for l in difference_text.splitlines() if re.match(r"  [-+] ", l)]
+    return [
+        l if len(l) <= 400 else f"{l[:150]}... {len(l)} characters, CRC {zlib.crc32(l.encode()):08x}"
+        for l in lines
+    ]
+
+
+def known_lines(name):
+    """aspect -> the lines that are to differ; None if the case does not say."""
+    path = KNOWN_LINES / f"{name}.txt"
+    if not path.exists():
+        return None
+    sections = re.split(r"^\[(.*)\]\n", path.read_text(), flags=re.MULTILINE)
+    return {a: text.splitlines() for a, text in zip(sections[1::2], sections[2::2])}
 
 
 def kernel_counters(path):
@@ -247,6 +285,7 @@ class Case:
             "list": table,
             "ext": extended,
             "ipv6": [l for l, e in zip(table, extended) if e.startswith("ipv6")],
+            "xml": self.run("--list", "-o", "xml", "--seed", seed),
             "events": events,
             "states": [" ".join(l.split()[3:5]) for l in verdicts.read_text().splitlines()],
             "emitted": emitted,
@@ -258,6 +297,7 @@ class Case:
         said = {
             "list": read_lines(self.directory / "conntrack-L.txt"),
             "ext": read_lines(self.directory / "conntrack-L-ext.txt"),
+            "xml": read_lines(self.directory / "conntrack-L.xml"),
             "events": read_lines(self.directory / "conntrack-E.txt"),
             "states": [self.state(s["ct_state"]) for s in self.steps],
             "emitted": {s["n"]: [(e["iface"], e["hex"]) for e in s["emitted"]] for s in self.steps},
@@ -303,12 +343,14 @@ class Case:
                 as_lines = lambda counts: [(f"{name} {n}", None) for name, n in counts.items()]
             elif aspect == "states":
                 as_lines = lambda states: [(f"{n} {s}", None) for n, s in enumerate(states, 1)]
+            elif aspect == "xml":
+                as_lines = lambda lines: [normalized_xml(l, self.random_nat) for l in lines]
             else:
                 as_lines = lambda lines: [normalized(l, self.random_nat) for l in lines]
             a, b = as_lines(mine), as_lines(theirs)
             if aspect == "events":
                 a, b = ends_sorted(a), ends_sorted(b)
-            if aspect in ("list", "ext", "ipv6"):
+            if aspect in ("list", "ext", "ipv6", "xml"):
                 a, b = sorted(a, key=str), sorted(b, key=str)
             outcome[aspect] = None if agree(a, b) else difference(aspect, a, b)
         return outcome
@@ -385,6 +427,7 @@ def judge(name, prefix, outcome, verbose):
         print(f"FAIL  {name} {prefix or 'plain'}: {outcome}")
         return 0, 0, 1
     known = KNOWN.get(name, {})
+    exact = known_lines(name)
     agreed, listed, bad = 0, 0, 0
     for aspect, how in outcome.items():
         reason = known.get(prefix + aspect, known.get(aspect))
@@ -393,6 +436,11 @@ def judge(name, prefix, outcome, verbose):
         elif how is None:
             bad += 1
             print(f"FAIL  {name} {prefix}{aspect}: agrees now; take it off KNOWN ({reason})")
+        elif reason is not None and exact is not None and exact.get(prefix + aspect) != lines_of(how):
+            bad += 1
+            print(f"FAIL  {name} {prefix}{aspect}: differs otherwise than known/{name}.txt says")
+            print("\n".join(difflib.unified_diff(
+                exact.get(prefix + aspect, []), lines_of(how), "known", "now", lineterm="", n=0)))
         elif reason is not None:
             listed += 1
             print(f"known {name} {prefix}{aspect}: {reason}")
@@ -406,8 +454,18 @@ def judge(name, prefix, outcome, verbose):
     return agreed, listed, bad
 
 
+def record_known(outcomes):
+    """Writes the files of known/ for those cases that have one, or that are named."""
+    for name, group in itertools.groupby(outcomes, key=lambda o: o[0]):
+        with (KNOWN_LINES / f"{name}.txt").open("w") as out:
+            for _, prefix, outcome in group:
+                for aspect, how in outcome.items():
+                    if how is not None:
+                        out.write("\n".join([f"[{prefix}{aspect}]", *lines_of(how)]) + "\n")
+
+
 def main():
-    arguments = [a for a in sys.argv[1:] if a != "-v"]
+    arguments = [a for a in sys.argv[1:] if a not in ("-v", "--record-known")]
     verbose = "-v" in sys.argv[1:]
     if not arguments:
         sys.exit("usage: run.py SLUICE_REPLAY [-v] [CASE ...]")
@@ -416,6 +474,10 @@ def main():
     sums = [0, 0, 0]
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         outcomes = workers.map(lambda job: attempt(program, job[2]), todo)
+        if "--record-known" in sys.argv[1:]:
+            named = wanted or {path.stem for path in KNOWN_LINES.glob("*.txt")}
+            record_known([(*job[:2], o) for job, o in zip(todo, outcomes) if job[0] in named])
+            return 0
         for (name, prefix, _), outcome in zip(todo, outcomes):
             sums = [a + b for a, b in zip(sums, judge(name, prefix, outcome, verbose))]
     for name in set() if wanted else set(KNOWN) - {job[0] for job in todo}:
