@@ -22,7 +22,8 @@ that the kernel chose at random are compared by their kind (RANDOM_NAT).
 
 KNOWN names what does not agree and why. The test fails if anything else differs, and also if
 something that is listed agrees: then its line has to go. For a case that has a file in known/, the
-very lines that differ stand there, and these and no others have to; --record-known writes them anew.
+very lines that differ stand there, and these and no others have to: --record-known writes them
+anew.
 """
 
 import difflib
@@ -179,7 +180,9 @@ def lines_of(difference_text):
     the eye, a packet most likely, the beginning, the length and a checksum."""
     lines = [l[2:] for l in difference_text.splitlines() if re.match(r"  [-+] ", l)]
     return [
-        l if len(l) <= 400 else f"{l[:150]}... {len(l)} characters, CRC {zlib.crc32(l.encode()):08x}"
+        l
+        if len(l) <= 400
+        else f"{l[:150]}... {len(l)} characters, CRC {zlib.crc32(l.encode()):08x}"
         for l in lines
     ]
 
@@ -191,6 +194,14 @@ def known_lines(name):
         return None
     sections = re.split(r"^\[(.*)\]\n", path.read_text(), flags=re.MULTILINE)
     return {a: text.splitlines() for a, text in zip(sections[1::2], sections[2::2])}
+
+
+def otherwise(exact, aspect, how):
+    """How a difference is not what known_lines() says; empty if it is, or if they say nothing."""
+    if exact is None:
+        return []
+    known = exact.get(aspect, [])
+    return list(difflib.unified_diff(known, lines_of(how), "known", "now", lineterm="", n=0))
 
 
 def kernel_counters(path):
@@ -436,11 +447,10 @@ def judge(name, prefix, outcome, verbose):
         elif how is None:
             bad += 1
             print(f"FAIL  {name} {prefix}{aspect}: agrees now; take it off KNOWN ({reason})")
-        elif reason is not None and exact is not None and exact.get(prefix + aspect) != lines_of(how):
+        elif reason is not None and (unlike := otherwise(exact, prefix + aspect, how)):
             bad += 1
             print(f"FAIL  {name} {prefix}{aspect}: differs otherwise than known/{name}.txt says")
-            print("\n".join(difflib.unified_diff(
-                exact.get(prefix + aspect, []), lines_of(how), "known", "now", lineterm="", n=0)))
+            print("\n".join(unlike))
         elif reason is not None:
             listed += 1
             print(f"known {name} {prefix}{aspect}: {reason}")
