@@ -3,6 +3,7 @@
 
 #include "ct/base/check.hpp"
 #include "ct/conntrack_impl.hpp"
+#include "ct/proto/tcp_window.hpp"
 
 namespace ct {
 
@@ -409,6 +410,26 @@ std::optional<std::uint8_t> Conntrack::lease_on(WorkerId w, const Tuple& reply, 
     if (!taken) return std::nullopt;
     d.workers[w]->counters.found.add();
     return lease;
+}
+
+bool Conntrack::end_closed(WorkerId w, const Tuple& reply, std::uint32_t seq_end,
+                           Nanos now) noexcept {
+    Impl& d = *impl_;
+    Match m;
+    std::uint64_t restarts = 0;
+    if (d.room.never_delete_mappings || reply.proto != ipproto::kTcp ||
+        !d.find(reply, hash(d.key, reply), to_ticks(now), m, restarts) || m.dir != Dir::Reply ||
+        (m.status & status::kSrcNat) == 0 || !d.lock_side(m.conn))
+        return false;
+    const Meta meta{d.pool.hot(m.conn.index).meta.load(std::memory_order_acquire)};
+    const auto state = static_cast<TcpState>(meta.state());
+    const std::uint32_t sent = d.pool.side(m.conn.index).window[index_of(Dir::Original)].end;
+    const bool goes = (state == TcpState::TimeWait || state == TcpState::Close) &&
+                      !meta.fixed_timeout() && proto::tcp::after(seq_end, sent) &&
+                      d.claim(m.conn, true);
+    d.unlock_side(m.conn.index);
+    if (goes) d.finish(w, m.conn, End::Deleted, now);
+    return goes;
 }
 
 void Conntrack::set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) noexcept {

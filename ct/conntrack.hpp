@@ -231,6 +231,12 @@ public:
     /// As tuple_taken(), and the lease of the entry that holds it.
     [[nodiscard]] std::optional<std::uint8_t> lease_on(WorkerId w, const Tuple& reply,
                                                        ConnHandle except, Nanos now) noexcept;
+    /// Ends the connection that holds `reply`, if it is of TCP, has its source translated and is in
+    /// TIME_WAIT or CLOSE, and if `seq_end`, the sequence number after a newcomer's SYN, is beyond
+    /// what its own client sent: then the server can tell the two apart (RFC 6191 2). Not with a
+    /// fixed time-out, nor with never_delete_mappings. False if it has to stay. As
+    /// nf_nat_used_tuple_harder.
+    bool end_closed(WorkerId w, const Tuple& reply, std::uint32_t seq_end, Nanos now) noexcept;
     /// `reply` is likely to become p's reply tuple: saves confirm() the hash, which is returned.
     std::uint64_t expect_reply(Packet& p, const Tuple& reply) const noexcept;
     /// Starts to load what tuple_taken() and confirm() will look at for a reply of that hash.

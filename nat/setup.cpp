@@ -7,7 +7,6 @@
 #include "nat/wide.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace nat {
@@ -30,49 +29,10 @@ namespace {
     return static_cast<std::uint16_t>(original - base) % ports.count();
 }
 
-/// True if the field belongs to the reply's source: the connection's destination.
-[[nodiscard]] bool changes_destination(std::uint8_t proto, PortField field) noexcept {
-    return field == &ct::Tuple::sport && has_ports(proto);
-}
-
 /// `hash` modulo `span` + 1.
 [[nodiscard]] constexpr std::uint64_t reduce(std::uint64_t hash, std::uint64_t span) noexcept {
     return span == ~std::uint64_t{0} ? hash : hash % (span + 1);
 }
-
-/// A walk over 0 .. count - 1 that comes to each number once, in an order that `random` decides.
-class Walk {
-public:
-    Walk(std::uint32_t count, std::uint64_t random) noexcept
-        : count_{count},
-          at_{static_cast<std::uint32_t>((random & 0xffff'ffffU) * count >> 32U)},
-          random_{static_cast<std::uint32_t>(random >> 32U)} {}
-
-    [[nodiscard]] std::uint32_t next() noexcept {
-        if (!begun_) {
-            begun_ = true;
-            return at_;
-        }
-        if (step_ == 0) choose_step();
-        at_ += step_;
-        if (at_ >= count_) at_ -= count_;
-        return at_;
-    }
-
-private:
-    /// Not before it is needed: many a walk ends where it begins, and this takes longer than a
-    /// probe.
-    void choose_step() noexcept {
-        step_ = 1 + static_cast<std::uint32_t>(std::uint64_t{random_} * (count_ - 1) >> 32U);
-        while (std::gcd(step_, count_) != 1) step_ = step_ + 1 < count_ ? step_ + 1 : 1;
-    }
-
-    std::uint32_t count_;
-    std::uint32_t at_;
-    std::uint32_t random_;
-    std::uint32_t step_ = 0;  ///< 0: not chosen yet
-    bool begun_ = false;
-};
 
 }  // namespace
 
@@ -530,22 +490,6 @@ std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
     return ct::hash(key_, key) | 1;
 }
 
-std::uint64_t Setup::hash_towards(const ct::Tuple& reply, PortField field) const noexcept {
-    if (reply.family == ct::Family::Ipv4) [[likely]] {
-        const bool is_source = field == &ct::Tuple::sport;
-        const std::uint64_t addresses =
-            std::uint64_t{reply.src.as_v4().raw()} | std::uint64_t{reply.dst.as_v4().raw()} << 32;
-        const std::uint64_t other =
-            is_source ? std::uint64_t{reply.dport.raw()} << 16 : std::uint64_t{reply.sport.raw()};
-        return scramble(ct::hash_block(
-            key_, addresses,
-            other | std::uint64_t{reply.zone} << 32 | std::uint64_t{reply.proto} << 48));
-    }
-    ct::Tuple scope = reply;
-    scope.*field = {};
-    return scramble(ct::hash(key_, scope));
-}
-
 std::optional<Setup::Hinted> Setup::hint_for(std::uint64_t tag) noexcept {
     const Hint& hint = hints_[hint_at(tag)];
     if (hint.tag.load(std::memory_order_relaxed) != tag) return std::nullopt;
@@ -584,118 +528,6 @@ void Setup::leave_hint(const ct::Packet& p, PortField field, std::uint64_t tag) 
     hint.tag.store(tag, std::memory_order_relaxed);
     if (!any_hint_.load(std::memory_order_relaxed))
         any_hint_.store(true, std::memory_order_relaxed);
-}
-
-std::uint64_t Setup::draw(Worker& own, const ct::Tuple& original) const noexcept {
-    return scramble(ct::hash(key_, original) + ++own.draws * 0x9e37'79b9'7f4a'7c15U);
-}
-
-void Setup::grow_allowance(Worker& own, ct::Nanos now) noexcept {
-    const ct::Nanos elapsed = now > own.allowance_at ? now - own.allowance_at : 0;
-    const std::uint64_t grown = elapsed / kAllowancePerProbe;
-    own.allowance = std::min<std::uint64_t>(own.allowance + grown, kMaxAllowance);
-    own.allowance_at += grown * kAllowancePerProbe;
-}
-
-bool Setup::search(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted& wanted,
-                   ct::Nanos now) noexcept {
-    Worker& own = workers_[w];
-    // With a parity, every second port, from the first that has it.
-    const PortRange ports = wanted.range;
-    const unsigned step = wanted.parity < 0 ? 1 : 2;
-    const unsigned skip = wanted.parity >= 0 && ports.first % 2 != wanted.parity ? 1 : 0;
-    const std::uint32_t count = (ports.count() - skip + step - 1) >> (step - 1);
-    if (count == 0) return false;
-    const bool is_source = !changes_destination(p.reply.proto, field);
-    const std::uint64_t towards = hash_towards(p.reply, field);
-    const std::uint64_t key = scramble(towards + (std::uint64_t{ports.first} << 16U | ports.last));
-    Exhausted& memo = own.exhausted[key % own.exhausted.size()];
-    const auto is_exhausted = [&]() noexcept { return memo.key == key && now < memo.until; };
-    const std::uint64_t crowd_key = Crowds::key_of(towards);
-    Crowds::Crowd crowd =
-        is_source && crowds_ != nullptr ? crowds_->find(crowd_key) : Crowds::Crowd{};
-    const bool is_crowded = crowd.ports != nullptr;
-    if (is_crowded) {
-        if (search_crowd(w, p, field, wanted, crowd, now)) return true;
-        if (is_exhausted()) return false;
-    }
-    Walk walk{count, draw(own, p.original)};
-    const auto find_within = [&](std::uint32_t probes) noexcept {
-        for (std::uint32_t i = 0; i < probes; ++i) {
-            const auto port = static_cast<std::uint16_t>(ports.first + skip + walk.next() * step);
-            p.reply.*field = ct::Be16::from_host(port);
-            if (suits(w, p, field, now)) return i + 1;
-        }
-        return 0U;
-    };
-    const std::uint32_t glance = std::min(count, kGlanceProbes);
-    if (!is_crowded) {
-        if (field == &ct::Tuple::dport && steering_ != nullptr &&
-            steering_->depends_on_ports(p.out_port, p.reply)) {
-            Walk ahead = walk;
-            std::uint32_t probes = 0;
-            for (std::uint32_t i = 0; i < std::min(count, kSteeredCandidates); ++i) {
-                const auto port =
-                    static_cast<std::uint16_t>(ports.first + skip + ahead.next() * step);
-                p.reply.*field = ct::Be16::from_host(port);
-                if (!comes_back(w, p)) continue;
-                if (suits(w, p, field, now)) return true;
-                if (++probes == kGlanceProbes) break;
-            }
-        }
-        if (find_within(glance) != 0) return true;
-        if (glance == count) return false;
-        if (is_source && crowds_ != nullptr) {
-            // From here on conntrack tells of every end: nothing that is noted stays for ever.
-            if ((wanted_.load(std::memory_order_relaxed) & lease::kPort) == 0)
-                wanted_.fetch_or(lease::kPort);
-            crowd = crowds_->open(crowd_key, now);
-            if (crowd.ports != nullptr && search_crowd(w, p, field, wanted, crowd, now))
-                return true;
-        }
-        if (is_exhausted()) return false;
-    }
-
-    const std::uint32_t quick = std::min(count, kQuickProbes);
-    if (find_within(quick - std::min(quick, glance)) != 0) return true;
-    grow_allowance(own, now);
-    const auto rest =
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(count - quick, own.allowance));
-    const std::uint32_t found_after = find_within(rest);
-    own.allowance -= found_after != 0 ? found_after : rest;
-    if (found_after != 0) return true;
-    if (rest == count - quick) memo = {key, now + count * kHoldPerProbe};
-    return false;
-}
-
-/// search() among the ports of a crowd that are not known to be taken.
-bool Setup::search_crowd(ct::WorkerId w, ct::Packet& p, PortField field, const Wanted& wanted,
-                         const Crowds::Crowd& crowd, ct::Nanos now) noexcept {
-    if (crowd.ports->is_full(wanted.range)) return false;
-    Worker& own = workers_[w];
-    // Ports whose holders will not give them back: they are not to stay noted.
-    std::array<std::uint16_t, kOthers> others{};
-    std::size_t count = 0;
-    grow_allowance(own, now);
-    const std::uint64_t limit = kQuickProbes + own.allowance;
-    std::uint64_t probes = 0;
-    bool found = false;
-    while (!found && probes < limit && count < others.size()) {
-        const auto port = crowd.ports->claim_any(w, wanted, draw(own, p.original));
-        if (!port) break;
-        if (!crowds_->still(crowd)) {
-            crowd.ports->free(*port);
-            break;
-        }
-        ++probes;
-        p.reply.*field = ct::Be16::from_host(*port);
-        const std::optional<std::uint8_t> held = table_.lease_on(w, p.reply, p.conn, now);
-        found = !held && may_have(w, p, field, now);
-        if (!found && (!held || (*held & lease::kPort) == 0)) others[count++] = *port;
-    }
-    for (std::size_t i = 0; i < count; ++i) crowd.ports->free(others[i]);
-    if (probes > kQuickProbes) own.allowance -= std::min(own.allowance, probes - kQuickProbes);
-    return found;
 }
 
 }  // namespace nat

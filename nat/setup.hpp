@@ -41,9 +41,10 @@
 //   - a worker that has found a range exhausted towards a remote endpoint remembers so for
 //     kHoldPerProbe times the probes it took; meanwhile it looks no further than the crowd;
 //   - probes beyond kQuickProbes are paid from an allowance of each worker, which grows with time.
-// What they cost in exactness: an expired port may be found only once it is reclaimed, and with the
-// allowance spent, by many exhausted remotes in turn, a range counts as exhausted after
-// kQuickProbes.
+// Where no port is free, a TCP connection may have that of one in TIME_WAIT or CLOSE, as in Linux,
+// if its server can tell the two apart by their sequence numbers. What they cost in exactness: an
+// expired port may be found only once it is reclaimed, and with the allowance spent, by many
+// exhausted remotes in turn, a range counts as exhausted after kQuickProbes.
 //
 // Speed. The first choice is not asked for: it is free nearly always, confirm() finds out under the
 // locks that it takes anyway, and next_mapping() asks. What confirm() looks at is loaded some
@@ -269,10 +270,11 @@ private:
             return a.host() - lowest <= last.as_v4().host() - lowest;
         }
     };
-    /// A range of ports that a worker found exhausted.
+    /// What a worker found out of a range of ports: none is free, none is a closed connection's.
     struct Exhausted {
         std::uint64_t key = 0;  ///< hash of range, external address and remote endpoint
         ct::Nanos until = 0;
+        ct::Nanos none_closed_until = 0;
     };
     /// The source rule that a worker applied last, and where it maps to.
     struct Recent {
@@ -454,11 +456,20 @@ private:
         return tag >> 8 & (kHints - 1);
     }
     [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept;
+
+    // ---- setup_search.cpp
+    class Candidates;
     /// What two mappings have in common that may differ in the port that stands in `field` only.
     [[nodiscard]] std::uint64_t hash_towards(const ct::Tuple& reply,
                                              ct::Be16 ct::Tuple::*field) const noexcept;
     [[nodiscard]] bool search(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                               const Wanted& wanted, ct::Nanos now) noexcept;
+    [[nodiscard]] bool search_free(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                                   const Wanted& wanted, std::uint64_t towards, Exhausted& memo,
+                                   ct::Nanos now) noexcept;
+    [[nodiscard]] bool search_closed(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
+                                     const Candidates& candidates, Exhausted& memo,
+                                     ct::Nanos now) noexcept;
     /// True if an answer to p would come to worker `w`, as far as is known.
     [[nodiscard]] bool comes_back(ct::WorkerId w, const ct::Packet& p) const noexcept {
         const auto receiver = steering_->receiver(p.out_port, p.reply);

@@ -110,9 +110,10 @@ class NatBox {
 public:
     explicit NatBox(std::vector<nat::Rule> rules, std::uint32_t max = 4096,
                     nat::Action policy = nat::Action::Accept, const ct::Features& features = {},
-                    const std::vector<nat::CarrierSettings>& carriers = {})
+                    const std::vector<nat::CarrierSettings>& carriers = {},
+                    const ct::Room& room = {})
         : rules_{std::move(rules), 2, policy},
-          table_{settings(max), 2, 1, features},
+          table_{settings(max, room), 2, 1, features},
           carriers_{carriers, &block_log_, 1},
           setup_{rules_, table_, port_addresses(), 1, &carriers_} {}
 
@@ -161,8 +162,9 @@ private:
     /// Bytes that a packet may grow by.
     static constexpr std::uint32_t kRoom = 512;
 
-    static ct::Settings settings(std::uint32_t max) {
+    static ct::Settings settings(std::uint32_t max, const ct::Room& room) {
         ct::Settings s;
+        s.room = room;
         s.max = max;
         s.embryonic_percent = 100;
         return s;
