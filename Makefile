@@ -8,6 +8,9 @@ BUILD ?= build
 WERROR ?= false
 # seconds for each fuzz target
 FUZZ_SECONDS ?= 60
+# seconds of churn for each kind of mapping, and seeds of the differential tester, in `make soak`
+SOAK_SECONDS ?= 60
+SOAK_SEEDS ?= 5000
 # 1: `make bench` measures less, and for a shorter time
 QUICK ?= 0
 # more options for `meson setup`
@@ -18,7 +21,7 @@ configure = $(if $(wildcard $(1)/build.ninja),meson configure $(1) -Dwerror=$(WE
 	meson setup $(1) -Dwerror=$(WERROR) $(2) $(MESON_ARGS))
 release = $(call configure,$(BUILD),-Dtests=$(1) -Dbench=$(1))
 
-.PHONY: help deps build run demo test sanitize bench fuzz lint format install clean
+.PHONY: help deps build run demo test sanitize soak bench fuzz lint format install clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +50,14 @@ test:  ## every test, also under sanitizers; ends with the count
 sanitize:  ## the sanitizer part of `make test` alone
 	@.ci/deps build test
 	@tests/run.py --build $(BUILD) --werror $(WERROR) --only asan --only tsan
+
+soak:  ## a million mappings under churn, and thousands of seeds against the kernel (15 minutes)
+	@.ci/deps build test
+	@$(call release,enabled) >/dev/null
+	@ninja -C $(BUILD) tests/nat/nat_churn
+	$(BUILD)/tests/nat/nat_churn --independent --mappings 1000000 --addresses 16 --seconds $(SOAK_SECONDS)
+	$(BUILD)/tests/nat/nat_churn --dependent --mappings 1000000 --addresses 16 --seconds $(SOAK_SECONDS)
+	tests/differential/run --build $(BUILD) --seeds $(SOAK_SEEDS)
 
 bench:  ## measure, and write build/report/index.html (QUICK=1: in less than five minutes)
 	@.ci/deps build test

@@ -6,7 +6,7 @@
 //
 //   churn [--independent|--dependent] [--mappings N] [--addresses N] [--threads N] [--seconds N]
 //
-// The short run is a test; `--mappings 1000000 --seconds 60` is the long one.
+// The short run is a test; `make soak` is the long one, with a million.
 #include "nat/invariants.hpp"
 #include "nat/rule_set.hpp"
 #include "nat/setup.hpp"
