@@ -8,14 +8,13 @@ namespace ct {
 namespace {
 
 // Overflow buckets, as a share of the buckets. At a load of four slots a bucket (every entry NATed,
-// table full), 2.1 % of the buckets hold more than eight by the Poisson distribution. But an
-// overflow bucket stays until the last of its slots is empty, while newcomers go to the first free
-// slot of the chain: where each newcomer takes the oldest entry's place, 8.6 % of the buckets have
-// one in the second turnover, and 7.6 % from then on. Memory is taken when they are first used.
+// table full), 2.1 % of the buckets hold more than eight by the Poisson distribution, and as holes
+// are filled from the end of a chain, no others have one. Memory is taken when they are first used.
 constexpr std::size_t kOverflowShare = 4;
 constexpr std::size_t kMinOverflow = 64;
 
-constexpr std::uint32_t kAssuredMask = (1U << Bucket::kSlots) - 1;
+constexpr std::uint32_t kAllSlots = (1U << Bucket::kSlots) - 1;
+constexpr std::uint32_t kAssuredMask = kAllSlots;
 
 std::size_t overflow_count(unsigned log2_buckets) {
     return std::max((std::size_t{1} << log2_buckets) / kOverflowShare, kMinOverflow);
@@ -73,7 +72,7 @@ bool Index::remove_from_chain(std::uint32_t b, std::uint16_t tag, Ref ref) noexc
     const Slot s = find_ref(b, tag, ref);
     if (!s.valid()) return false;
     s.bucket->put_tag(s.number, 0);
-    drop_empty_tail(b);
+    shorten_chain(b, s);
     return true;
 }
 
@@ -85,7 +84,16 @@ bool Index::set_assured(std::uint32_t b, std::uint16_t tag, Ref ref) noexcept {
     return true;
 }
 
-void Index::drop_empty_tail(std::uint32_t b) noexcept {
+void Index::move(Slot from, Slot to) noexcept {
+    store(to, from.bucket->tag(from.number), from.bucket->ref(from.number),
+          from.bucket->ages[from.number].load(std::memory_order_relaxed),
+          from.bucket->assured(from.number));
+    from.bucket->put_tag(from.number, 0);
+}
+
+/// `hole` is a slot of bucket `b`'s chain that was emptied: what stands at the end of the chain
+/// goes there, and an end that is empty goes.
+void Index::shorten_chain(std::uint32_t b, Slot hole) noexcept {
     for (;;) {
         Bucket* before = &bucket(b);
         if (before->next() == 0) return;
@@ -94,7 +102,11 @@ void Index::drop_empty_tail(std::uint32_t b) noexcept {
             before = last;
             last = &overflow_.as<Bucket>()[last->next() - 1];
         }
-        if (last->match(0) != (1U << Bucket::kSlots) - 1) return;
+        const unsigned filled = ~last->match(0) & kAllSlots;
+        if (filled != 0 && (!hole.valid() || hole.bucket == last)) return;
+        if (filled != 0) move({last, static_cast<unsigned>(std::countr_zero(filled))}, hole);
+        hole = {};
+        if (last->match(0) != kAllSlots) return;
         const std::uint32_t number = before->next();
         const std::uint32_t assured = before->link.load(std::memory_order_relaxed) & kAssuredMask;
         before->link.store(assured, std::memory_order_release);

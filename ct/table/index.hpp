@@ -13,13 +13,14 @@
 // together are the hash's leading bits, in order.
 //
 // Readers take no lock and write nothing. They load tags and references with acquire, verify what
-// they find in the entry itself, and look at `seq` again only if they found nothing: a slot never
-// moves, so a change can hide an entry from a reader only by making a chain longer. Writers lock
-// the bucket (two buckets: the lower number first, never more than two), look again, store with
-// release, unlock.
+// they find in the entry itself, and look at `seq` again only if they found nothing: a change can
+// hide an entry from a reader by making a chain longer, or by moving the entry to a place that the
+// reader has passed. Writers lock the bucket (two buckets: the lower number first, never more than
+// two), look again, store with release, unlock.
 //
 // A full bucket gets an overflow bucket, at most kMaxChain of them; those are found and changed
-// under the lock of the bucket that they hang on.
+// under the lock of the bucket that they hang on. A slot that is emptied is filled with what stands
+// at the end of its chain, so that only buckets which are full have one.
 #pragma once
 
 #include "ct/base/atomic.hpp"
@@ -226,12 +227,13 @@ public:
         return {&in, static_cast<unsigned>(std::countr_zero(empty))};
     }
     /// Fills a reserved slot.
-    static void store(Slot s, std::uint16_t tag, Ref ref, std::uint8_t age) noexcept {
+    static void store(Slot s, std::uint16_t tag, Ref ref, std::uint8_t age,
+                      bool assured = false) noexcept {
         Bucket& b = *s.bucket;
         b.refs[s.number].store(ref.word, std::memory_order_release);
         b.ages[s.number].store(age, std::memory_order_relaxed);
-        const std::uint32_t link = b.link.load(std::memory_order_relaxed);
-        b.link.store(link & ~(1U << s.number), std::memory_order_relaxed);
+        const std::uint32_t link = b.link.load(std::memory_order_relaxed) & ~(1U << s.number);
+        b.link.store(link | std::uint32_t{assured} << s.number, std::memory_order_relaxed);
         b.put_tag(s.number, tag);
     }
     /// Empties the slot that holds `ref`; false if there is none.
@@ -242,7 +244,7 @@ public:
             if (in.ref(slot) != ref) continue;
             in.put_tag(slot, 0);
             if (in.next() != 0) [[unlikely]]
-                drop_empty_tail(b);
+                shorten_chain(b, {&in, slot});
             return true;
         }
         return in.next() != 0 && remove_from_chain(b, tag, ref);
@@ -262,7 +264,8 @@ private:
     [[nodiscard]] Slot find_ref(std::uint32_t b, std::uint16_t tag, Ref ref) const noexcept;
     [[nodiscard]] std::uint32_t take_overflow() noexcept;
     void give_overflow(std::uint32_t number) noexcept;
-    void drop_empty_tail(std::uint32_t b) noexcept;
+    static void move(Slot from, Slot to) noexcept;
+    void shorten_chain(std::uint32_t b, Slot hole) noexcept;
 
     unsigned log2_;
     unsigned shift_;  ///< of a hash, to the number of its bucket

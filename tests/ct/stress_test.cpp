@@ -5,11 +5,13 @@
 // dumps, deletions. Afterwards the invariants hold and the books balance. Run under ThreadSanitizer
 // as well.
 #include "ct/conntrack.hpp"
+#include "ct/table/index.hpp"
 #include "tests/ct/packets.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <barrier>
 #include <cstddef>
@@ -355,6 +357,51 @@ TEST(Stress, EveryLifeIsToldOfOnceFromItsStartToItsEnd) {
     EXPECT_GT(ct.counters().early_drop, 100U);
     lives.expect_each_told_whole(ct.counters().opened);
     EXPECT_EQ(ct.check_invariants(), "");
+}
+
+// What stands in a bucket moves while others end; who looks for it always finds it.
+TEST(Stress, AnEntryThatStaysIsFoundWhileItsChainGrowsAndShrinks) {
+    constexpr std::uint32_t kBucket = 3;
+    constexpr std::uint32_t kStay = 6;
+    constexpr std::uint32_t kAll = 34;
+    const auto tag = [](std::uint32_t i) { return static_cast<std::uint16_t>(i + 1); };
+    Index index{10, Pages::Normal};
+    std::atomic<bool> done{false};
+    std::atomic<std::uint64_t> lost{0};
+    const auto change = [&](std::uint32_t i, bool in) {
+        index.lock(kBucket);
+        const bool changed =
+            in ? index.reserve(kBucket).valid() : index.remove(kBucket, tag(i), Ref::make(i, 0));
+        if (in && changed) Index::store(index.reserve(kBucket), tag(i), Ref::make(i, 0), 0);
+        index.unlock(kBucket);
+        return changed;
+    };
+    std::mt19937 rng{11};
+    std::array<bool, kAll> inside{};
+    // Those that stay come last, to where the chain ends.
+    for (std::uint32_t i = kAll; i-- > 0;) inside[i] = change(i, true);
+
+    std::vector<std::thread> readers;
+    for (unsigned r = 0; r < 3; ++r)
+        readers.emplace_back([&] {
+            std::uint64_t restarts = 0;
+            while (!done.load(std::memory_order_relaxed))
+                for (std::uint32_t i = 0; i < kStay; ++i)
+                    if (!index.find(kBucket, tag(i), restarts,
+                                    [i](Ref at) { return at.index() == i; }))
+                        lost.fetch_add(1, std::memory_order_relaxed);
+        });
+    for (std::uint32_t n = 0; n < 30 * rounds(); ++n) {
+        const auto i = static_cast<std::uint32_t>(kStay + rng() % (kAll - kStay));
+        if (change(i, !inside[i])) inside[i] = !inside[i];
+    }
+    done = true;
+    for (std::thread& t : readers) t.join();
+
+    EXPECT_EQ(lost.load(), 0U);
+    for (std::uint32_t i = kStay; i < kAll; ++i)
+        EXPECT_TRUE(!inside[i] || change(i, false)) << i;
+    EXPECT_EQ(index.overflow_in_use(), 0U);
 }
 
 }  // namespace

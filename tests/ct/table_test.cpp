@@ -151,6 +151,35 @@ TEST(Index, ChainsOverflowBucketsToItsLimitAndGivesThemBack) {
     EXPECT_EQ(index.overflow_in_use(), 0U);
 }
 
+// Or a bucket that was full once would have a chain until the last of its entries has ended.
+TEST(Index, FillsAHoleFromTheEndOfTheChain) {
+    Index index{10, Pages::Normal};
+    constexpr std::uint32_t kInChain = 4;
+    constexpr std::uint32_t kAll = Bucket::kSlots + kInChain;
+    const auto tag = [](std::uint32_t i) { return static_cast<std::uint16_t>(i + 1); };
+    index.lock(9);
+    for (std::uint32_t i = 0; i < kAll; ++i)
+        Index::store(index.reserve(9), tag(i), Ref::make(i, 0), static_cast<std::uint8_t>(i));
+    for (std::uint32_t i = 1; i < kAll; i += 2)
+        ASSERT_TRUE(index.set_assured(9, tag(i), Ref::make(i, 0)));
+    ASSERT_EQ(index.overflow_in_use(), 1U);
+    for (std::uint32_t i = 0; i < kInChain; ++i) {
+        EXPECT_TRUE(index.remove(9, tag(i), Ref::make(i, 0)));
+        EXPECT_EQ(index.overflow_in_use(), i + 1 < kInChain ? 1U : 0U);
+    }
+    index.unlock(9);
+
+    std::uint32_t seen = 0;
+    index.visit(9, [&](std::uint16_t t, Ref r, bool assured, std::uint8_t age) {
+        ++seen;
+        EXPECT_GE(r.index(), kInChain);
+        EXPECT_EQ(t, tag(r.index()));
+        EXPECT_EQ(assured, r.index() % 2 == 1) << r.index();
+        EXPECT_EQ(age, r.index());
+    });
+    EXPECT_EQ(seen, Bucket::kSlots);
+}
+
 TEST(Index, ReservesTwoSlotsOfOneBucketForOneEntry) {
     Index index{10, Pages::Normal};
     index.lock_pair(3, 3);
