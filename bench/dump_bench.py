@@ -12,13 +12,10 @@ memory traffic, and cache lines that the worker wants as well.
 Exit codes: 0 measured, 1 a listing is not whole or a run failed, 77 not possible here.
 """
 
-import argparse
-import fnmatch
 import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,11 +23,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import bench_program
+from bench_program import ROOT, Impossible, Wrong, spread
+
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 import bench_net  # noqa: E402  where the programs are
 
-SKIP = 77
 SETUP_LIMIT = 120  # seconds until every connection is open
 SHORTEST = 0.1  # seconds of a slice that may have any length
 ALONE, BESIDE_LOOP = "nothing beside it", "a busy loop beside it"
@@ -38,14 +36,6 @@ DEFAULT = "sluicectl -L"  # what has to be whole in time, and not in the worker'
 ANYWHERE = "sluicectl -L, on any CPU"  # where the scheduler puts it
 LISTINGS = {DEFAULT: [], ANYWHERE: [], "sluicectl -L -o save": ["-o", "save"],
             "sluicectl -L -o xml": ["-o", "xml"]}
-
-
-class Wrong(Exception):
-    """A run did not do its work."""
-
-
-class Impossible(Exception):
-    """This machine cannot run it."""
 
 
 class Flood:
@@ -182,14 +172,6 @@ def ratio(part, whole):
     return part / whole if part is not None and whole else None
 
 
-def spread(values):
-    values = sorted(values)
-    q1, median, q3 = (statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1
-                      else values * 3)
-    return {"median": median, "q1": q1, "q3": q3, "min": values[0], "max": values[-1],
-            "slices": len(values)}
-
-
 def take_turns(flood, rounds, shown, everywhere):
     """Slices of every contestant, each between two of nothing. `everywhere`: all CPUs there are."""
     samples = {name: Samples() for name in (ALONE, BESIDE_LOOP, *shown)}
@@ -289,50 +271,16 @@ def measure(case, rounds, result):
     result["notes"].append(note)
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", metavar="FILE", help="write the result there too")
-    parser.add_argument("--quick", action="store_true", help="the default listing alone, fewer times")
-    parser.add_argument("--once", action="store_true", help="only show that it works")
-    parser.add_argument("--list", action="store_true", help="name the cases and end")
-    parser.add_argument("--only", metavar="GLOB", default="*", help="the cases to run")
-    args = parser.parse_args()
-    args.once = args.once or bool(os.environ.get("SLUICE_BENCH_ONCE"))
-    return args
-
-
-def interrupted(number, _frame):
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 def main():
-    args = arguments()
-    chosen = [c for c in cases(args) if fnmatch.fnmatch(c.id, args.only)]
-    if args.list:
-        print("\n".join(c.id for c in chosen))
-        return 0
-    result = {"program": "dump_bench", "cases": [], "series": [], "notes": [], "failed": []}
-    signal.signal(signal.SIGTERM, interrupted)
-    code = 0
-    try:
+    args = bench_program.parse(bench_program.parser(__doc__,
+                                                    "the default listing alone, fewer times"))
+    chosen = bench_program.choose(cases(args), args)
+
+    def measure_all(result):
         for case in chosen:
             measure(case, 1 if args.once else 5 if args.quick else 15, result)
-    except Impossible as reason:
-        print(f"dump_bench: skipped: {reason}", file=sys.stderr)
-        result["skipped"] = str(reason)
-        code = SKIP
-    except (Wrong, OSError, TimeoutError, ValueError, KeyError,
-            subprocess.SubprocessError) as error:
-        print(f"dump_bench: {error}", file=sys.stderr)
-        result["failed"].append(str(error))
-        code = 1
-    except KeyboardInterrupt as signalled:
-        print(f"dump_bench: ended by {signalled or 'SIGINT'}", file=sys.stderr)
-        result["failed"].append("interrupted")
-        code = 130
-    if args.json:
-        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
-    return code
+
+    return bench_program.run("dump_bench", args, chosen, measure_all)
 
 
 if __name__ == "__main__":

@@ -11,24 +11,19 @@ which share of the whole is the tracker's.
 Exit codes: 0 measured, 1 a packet or buffer is missing or a run failed, 77 not possible here.
 """
 
-import argparse
-import fnmatch
 import json
-import os
 import re
-import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import bench_program
+from bench_program import ROOT, Wrong
+
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 import bench_net  # noqa: E402  namespaces and processes that end with the lab
 
-SKIP = 77
 RUN_LIMIT = 120  # seconds for one run of sluice-flood
 
 MIXES = {
@@ -72,10 +67,6 @@ socket = "{socket}"
 NOTRACK = '[[rule]]\nchain = "raw"\naction = "notrack"\n'
 
 
-class Wrong(Exception):
-    """A run did not do its work."""
-
-
 def flood(*arguments, inside=()):
     """Runs sluice-flood to its end; returns what it counted."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
@@ -109,11 +100,7 @@ class Samples:
         self.assured_lost += max(counted["established_lost"], counted["assured_evicted"])
 
     def summary(self, scale=lambda v: v):
-        values = sorted(map(scale, self.values))
-        q1, median, q3 = (statistics.quantiles(values, n=4, method="inclusive")
-                          if len(values) > 1 else values * 3)
-        return {"median": median, "q1": q1, "q3": q3, "min": values[0], "max": values[-1],
-                "slices": len(values)}
+        return bench_program.spread(map(scale, self.values))
 
 
 @dataclass
@@ -253,53 +240,24 @@ def measure(chosen, rounds, result):
         raise Wrong(f"{lost} established connections were lost to the flood")
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", metavar="FILE", help="write the result there too")
-    parser.add_argument("--quick", action="store_true", help="one short run each")
-    parser.add_argument("--once", action="store_true", help="only show that it works")
-    parser.add_argument("--list", action="store_true", help="name the cases and end")
-    parser.add_argument("--only", metavar="GLOB", default="*", help="the cases to run")
-    args = parser.parse_args()
-    args.once = args.once or bool(os.environ.get("SLUICE_BENCH_ONCE"))
-    return args
-
-
-def interrupted(number, _frame):
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 def main():
-    args = arguments()
-    chosen = [c for c in cases(args) if fnmatch.fnmatch(c.id, args.only)]
-    if args.list:
-        print("\n".join(c.id for c in chosen))
-        return 0
+    args = bench_program.parse(bench_program.parser(__doc__, "one short run each"))
+    chosen = bench_program.choose(cases(args), args)
     if (args.quick or args.once) and args.only == "*":
         chosen = [c for c in chosen if c.quick]
     if args.once and args.only == "*":
         chosen = [c for c in chosen if c.id in ("io/net_null/mixed/workers1",
                                                 "io/net_ring/flood/workers1")]
-    result = {"program": "io_bench", "cases": [], "series": [], "notes": [], "failed": []}
-    if (reason := bench_net.why_not()) is not None:
-        chosen = [c for c in chosen if c.params["driver"].startswith("net_")]
-        result["notes"].append(f"net_tap and af_packet left out: {reason}")
-        print(result["notes"][-1], file=sys.stderr)
-    signal.signal(signal.SIGTERM, interrupted)
-    code = 0
-    try:
-        measure(chosen, 1 if args.quick or args.once else 3, result)
-    except (Wrong, OSError, TimeoutError, AssertionError, subprocess.SubprocessError) as error:
-        print(f"io_bench: {error}", file=sys.stderr)
-        result["failed"].append(str(error))
-        code = 1
-    except KeyboardInterrupt as signalled:
-        print(f"io_bench: ended by {signalled or 'SIGINT'}", file=sys.stderr)
-        result["failed"].append("interrupted")
-        code = 130
-    if args.json:
-        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
-    return code
+
+    def measure_all(result):
+        here = chosen
+        if (reason := bench_net.why_not()) is not None:
+            here = [c for c in chosen if c.params["driver"].startswith("net_")]
+            result["notes"].append(f"net_tap and af_packet left out: {reason}")
+            print(result["notes"][-1], file=sys.stderr)
+        measure(here, 1 if args.quick or args.once else 3, result)
+
+    return bench_program.run("io_bench", args, chosen, measure_all)
 
 
 if __name__ == "__main__":

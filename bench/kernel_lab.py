@@ -17,6 +17,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench_program import Wrong
+
 PROC = Path("/proc/sys/net/netfilter")
 PREFIX = "sluice-bench"
 TRACKED, PLAIN, STOPPED, SINK = "tracked", "plain", "stopped", "sink"
@@ -52,14 +54,6 @@ table ip translate {{
     }}
 }}
 """
-
-
-class Skip(Exception):
-    """This machine cannot run the benchmark."""
-
-
-class Wrong(Exception):
-    """Packets did not do what the case is about, so that its time means nothing."""
 
 
 def run(*command, **options):

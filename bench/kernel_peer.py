@@ -13,26 +13,21 @@ Exit codes: 0 measured, 1 a packet did not do what it should, 77 not possible he
 the last line).
 """
 
-import argparse
 import contextlib
-import fnmatch
-import json
 import os
 import re
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import bench_program
 import kernel_lab
-from kernel_lab import PLAIN, PROC, STOPPED, TRACKED, Skip, Wrong
+from bench_program import ROOT, Impossible, Wrong
+from kernel_lab import PLAIN, PROC, STOPPED, TRACKED
 
-SKIP = 77
 CONTESTANT = "linux nf_conntrack"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -222,11 +217,9 @@ def cases(run):
 
 
 def statistics_of(values):
-    """Median, quartiles and extremes as the report's format has them."""
-    q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
-    rate = {"mpps": 1000 / median} if median > 0 else {}
-    return {"median": median, "q1": q1, "q3": q3, "min": min(values), "max": max(values),
-            "slices": len(values), **rate}
+    """Those of the report, and the rate that the median is."""
+    found = bench_program.spread(values)
+    return {**found, "mpps": 1000 / found["median"]} if found["median"] > 0 else found
 
 
 def record(case, samples):
@@ -246,25 +239,25 @@ def machine(core):
 
 
 def why_not(sender):
-    """Raises Skip where this cannot run."""
+    """Raises Impossible where this cannot run."""
     if os.geteuid() != 0:
-        raise Skip("needs root: network namespaces and tun devices")
+        raise Impossible("needs root: network namespaces and tun devices")
     for tool in ("ip", "nft"):
         if shutil.which(tool) is None:
-            raise Skip(f"no program '{tool}': make deps installs it")
+            raise Impossible(f"no program '{tool}': make deps installs it")
     if not sender.exists():
-        raise Skip(f"no {sender}: make build with -Dbench=enabled makes it")
+        raise Impossible(f"no {sender}: make build with -Dbench=enabled makes it")
     if not Path("/dev/net/tun").exists():
-        raise Skip("the kernel has no tun device (/dev/net/tun)")
+        raise Impossible("the kernel has no tun device (/dev/net/tun)")
     if not (PROC / "nf_conntrack_max").exists():
-        raise Skip("the kernel has no nf_conntrack (modprobe nf_conntrack)")
+        raise Impossible("the kernel has no nf_conntrack (modprobe nf_conntrack)")
     for name in ("nf_conntrack_max", "nf_conntrack_buckets"):
         if not os.access(PROC / name, os.W_OK):
-            raise Skip(f"{PROC / name} cannot be written: run it in the machine's first network "
+            raise Impossible(f"{PROC / name} cannot be written: run it in the machine's first network "
                        "namespace")
     pids = listeners()
     if pids:
-        raise Skip(f"process {', '.join(pids)} listens to conntrack events, which makes every new "
+        raise Impossible(f"process {', '.join(pids)} listens to conntrack events, which makes every new "
                    "entry dearer wherever it is; end it first")
 
 
@@ -282,25 +275,14 @@ def listeners():
     return sorted(found)
 
 
-def interrupted(number, _frame):
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", metavar="FILE", help="write the result there too")
-    parser.add_argument("--quick", action="store_true", help="the main cases, shorter")
-    parser.add_argument("--once", action="store_true", help="tiny: only shows that it works")
-    parser.add_argument("--list", action="store_true", help="name the cases and end")
-    parser.add_argument("--only", metavar="GLOB", default="*", help="the cases to run")
+    parser = bench_program.parser(__doc__, "the main cases, shorter")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)),
                         help="the CPU that sends")
     parser.add_argument("--sender", type=Path, help="the program kernel_send",
                         default=Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
                         / "bench" / "kernel_send")
-    args = parser.parse_args()
-    args.once = args.once or bool(os.environ.get("SLUICE_BENCH_ONCE"))
-    return args
+    return bench_program.parse(parser)
 
 
 def measure(args, chosen, result):
@@ -332,36 +314,18 @@ def main():
     args = arguments()
     run = Run.of(args)
     short = args.quick or args.once
-    chosen = [c for c in cases(run) if fnmatch.fnmatch(c.id, args.only)
-              and (c.quick or not short or args.only != "*")]
-    if args.list:
-        print("\n".join(c.id for c in chosen))
-        return 0
-    result = {"program": "kernel_peer", "machine": machine(args.core), "failed": [],
-              "cases": [], "series": [],
-              "notes": ["Cost a packet: a path with tracking less the same path with notrack, same "
-                        "packets, slices in turn; nf_conntrack_acct=1, nf_conntrack_checksum=0 (as "
-                        "verified by a network card), no listener to events, buckets = entries."]}
-    signal.signal(signal.SIGTERM, interrupted)
-    code = 0
-    try:
+    chosen = [c for c in bench_program.choose(cases(run), args)
+              if c.quick or not short or args.only != "*"]
+
+    def measure_all(result):
+        result["notes"].append(
+            "Cost a packet: a path with tracking less the same path with notrack, same packets, "
+            "slices in turn; nf_conntrack_acct=1, nf_conntrack_checksum=0 (as verified by a "
+            "network card), no listener to events, buckets = entries.")
         why_not(args.sender)
         measure(args, chosen, result)
-    except Skip as reason:
-        print(f"kernel_peer: skipped: {reason}", file=sys.stderr)
-        result["skipped"] = str(reason)
-        code = SKIP
-    except (Wrong, OSError, subprocess.SubprocessError) as error:
-        print(f"kernel_peer: {error}", file=sys.stderr)
-        result["failed"].append(str(error))
-        code = 1
-    except KeyboardInterrupt as signalled:
-        print(f"kernel_peer: ended by {signalled or 'SIGINT'}", file=sys.stderr)
-        result["failed"].append("interrupted")
-        code = 130
-    if args.json:
-        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
-    return code
+
+    return bench_program.run("kernel_peer", args, chosen, measure_all, machine=machine(args.core))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ std::uint32_t reserved(const ct::Room& room) {
 
 }  // namespace
 
-InsertFlood::InsertFlood(std::uint32_t max, FloodSetup setup)
+InsertFlood::InsertFlood(std::uint32_t max, const FloodSetup& setup)
     : setup_{setup},
       table_{insert_settings(max, setup), 1, kHashSeed},
       snat_{setup.snat == 0 ? nullptr : std::make_unique<Snat>(table_, setup.snat)},
@@ -117,7 +117,7 @@ void InsertFlood::check(Program& program, const std::string& id) {
     if (program.options().once()) program.gate_empty(table_.check_invariants(), id);
 }
 
-FullFlood::FullFlood(std::uint32_t max, FloodSetup setup)
+FullFlood::FullFlood(std::uint32_t max, const FloodSetup& setup)
     : setup_{setup},
       table_{full_settings(max, setup), 1, kHashSeed},
       snat_{setup.snat == 0 ? nullptr : std::make_unique<Snat>(table_, setup.snat)},

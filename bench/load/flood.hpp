@@ -48,7 +48,7 @@ class InsertFlood {
 public:
     static constexpr std::uint32_t kStep = 1024;
 
-    InsertFlood(std::uint32_t max, FloodSetup setup);
+    InsertFlood(std::uint32_t max, const FloodSetup& setup);
 
     [[nodiscard]] Contestant contestant(std::string name, std::uint32_t burst = kBurst);
     /// Gates: every packet opened a flow, none was refused; the last flows are found.
@@ -76,7 +76,7 @@ public:
     static constexpr std::uint32_t kStep = 1024;
 
     /// Fills a table of `max` entries.
-    FullFlood(std::uint32_t max, FloodSetup setup);
+    FullFlood(std::uint32_t max, const FloodSetup& setup);
 
     /// Floods it with `packets` SYNs, a whole number of bursts. Returns how many.
     std::uint64_t step(std::uint32_t packets, std::uint32_t burst = kBurst) noexcept;
