@@ -110,6 +110,7 @@ class Case:
     params: dict
     contestants: dict  # name to a function that makes one run and returns its counts
     quick: bool = True
+    once: bool = False
 
 
 def in_process(driver, mix, workers, seconds, table, extra=()):
@@ -182,13 +183,16 @@ def cases(args):
                                 f"{MIXES[mix][0]}",
                                 {"driver": driver, "mix": mix, "workers": workers, "max": table,
                                  "burst": 32}, both, (workers, mix) == (1, "flood") or
-                                driver == "net_null" and (workers, mix) != (2, "established")))
+                                driver == "net_null" and (workers, mix) != (2, "established"),
+                                name in ("io/net_null/mixed/workers1",
+                                         "io/net_ring/flood/workers1")))
     for kind, title in (("tap", "net_tap"), ("af_packet", "af_packet over veth")):
         out.append(Case(f"io/{kind}/flood/workers1",
                         f"{title}, 1 worker, a generator beside it: SYNs by the kernel's devices",
                         {"driver": kind, "mix": "flood", "workers": 1, "max": table},
                         {"sluice": lambda kind=kind: Gateway(kind, True).run(seconds),
-                         "sluice, notrack": lambda kind=kind: Gateway(kind, False).run(seconds)}))
+                         **({} if args.once else {"sluice, notrack": lambda kind=kind: Gateway(
+                             kind, False).run(seconds)})}, once=True))
     return out
 
 
@@ -242,12 +246,8 @@ def measure(chosen, rounds, result):
 
 def main():
     args = bench_program.parse(bench_program.parser(__doc__, "one short run each"))
-    chosen = bench_program.choose(cases(args), args)
-    if (args.quick or args.once) and args.only == "*":
-        chosen = [c for c in chosen if c.quick]
-    if args.once and args.only == "*":
-        chosen = [c for c in chosen if c.id in ("io/net_null/mixed/workers1",
-                                                "io/net_ring/flood/workers1")]
+    chosen = [c for c in bench_program.choose(cases(args), args) if args.only != "*"
+              or (c.once if args.once else c.quick if args.quick else True)]
 
     def measure_all(result):
         here = chosen

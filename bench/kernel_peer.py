@@ -19,7 +19,7 @@ import re
 import shutil
 import statistics
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import bench_program
@@ -36,15 +36,16 @@ class Run:
 
     slices: int
     packets: int  # a slice
-    big: int      # entries of the large table
+    small: int    # entries of the smaller table
+    big: int      # and of the larger one
 
     @staticmethod
     def of(args):
         if args.once:
-            return Run(slices=2, packets=500, big=262_144)
+            return Run(slices=2, packets=500, small=8192, big=16_384)
         if args.quick:
-            return Run(slices=15, packets=20_000, big=1_048_576)
-        return Run(slices=31, packets=100_000, big=1_048_576)
+            return Run(slices=15, packets=20_000, small=262_144, big=1_048_576)
+        return Run(slices=31, packets=100_000, small=262_144, big=1_048_576)
 
 
 @dataclass
@@ -107,7 +108,7 @@ def inserts(kernel, run, kind="syn"):
         kernel.flush()
         before = kernel.counters()
         rounds = room // packets if run.slices > 2 else run.slices
-        one, last = alternate(kernel, kind, 0, Run(rounds, packets, run.big))
+        one, last = alternate(kernel, kind, 0, replace(run, slices=rounds, packets=packets))
         expect(kernel, before, new=last, untracked=last, entries=last, early_drop=0,
                insert_failed=0)
         samples.tracked += one.tracked
@@ -174,7 +175,7 @@ class Case:
     group: str
     title: str
     size: int  # entries and buckets
-    quick: bool  # also with --quick and --once
+    quick: bool  # also with --quick
     measure: object
     params: dict = field(default_factory=dict)
 
@@ -189,29 +190,30 @@ def cases(run):
                     {"flows": flows, "distribution": "uniform", "family": "ipv4",
                      "proto": protocol, "acct": bool(acct)})
 
-    big = run.big
-    million = 1_000_000 if big > 1_000_000 else 4096
+    small, big = run.small, run.big
+    million = min(1_000_000, big)
+    ports = max(small, 131_072)  # room for all ports of an address, and for more
     return [
-        hit("tcp", 1, 262_144),
-        hit("tcp", 65_536, 262_144),
-        hit("tcp", 262_144, 262_144),
+        hit("tcp", 1, small),
+        hit("tcp", small // 4, small),
+        hit("tcp", small, small),
         hit("tcp", million, big, quick=True),
         hit("tcp", million, big, nf_conntrack_acct=0),
         hit("udp", million, big),
         Case(f"kernel/insert/{big}", "insert", f"SYN into a table of {big:,} that is not full", big,
              True, lambda kernel: inserts(kernel, run)),
-        Case("kernel/insert/262144", "insert", "SYN into a table of 262,144 that is not full",
-             262_144, False, lambda kernel: inserts(kernel, run)),
-        Case("kernel/full/262144", "full", "SYN on a full table of 262,144, one evicted", 262_144,
-             big == 262_144, lambda kernel: full(kernel, run)),
+        Case(f"kernel/insert/{small}", "insert", f"SYN into a table of {small:,} that is not full",
+             small, False, lambda kernel: inserts(kernel, run)),
+        Case(f"kernel/full/{small}", "full", f"SYN on a full table of {small:,}, one evicted",
+             small, False, lambda kernel: full(kernel, run)),
         Case(f"kernel/full/{big}", "full", f"SYN on a full table of {big:,}, one evicted", big,
-             big != 262_144, lambda kernel: full(kernel, run)),
-        Case("kernel/full-of-assured/262144", "full", "SYN refused: 262,144 open connections",
-             262_144, False, lambda kernel: full_of_assured(kernel, run)),
-        Case("kernel/masquerade/insert/262144", "snat", "SYN, masquerade, table not full", 262_144,
+             True, lambda kernel: full(kernel, run)),
+        Case(f"kernel/full-of-assured/{small}", "full", f"SYN refused: {small:,} open connections",
+             small, False, lambda kernel: full_of_assured(kernel, run)),
+        Case(f"kernel/masquerade/insert/{small}", "snat", "SYN, masquerade, table not full", small,
              True, lambda kernel: masquerade(kernel, run)),
-        Case("kernel/masquerade/used-up/262144", "snat ports",
-             "SYN, masquerade, ports to the destination used up", 262_144, True,
+        Case(f"kernel/masquerade/used-up/{ports}", "snat ports",
+             "SYN, masquerade, ports to the destination used up", ports, True,
              lambda kernel: masquerade_used_up(kernel, run)),
     ]
 
@@ -313,9 +315,8 @@ def measure(args, chosen, result):
 def main():
     args = arguments()
     run = Run.of(args)
-    short = args.quick or args.once
     chosen = [c for c in bench_program.choose(cases(run), args)
-              if c.quick or not short or args.only != "*"]
+              if c.quick or not args.quick or args.only != "*"]
 
     def measure_all(result):
         result["notes"].append(

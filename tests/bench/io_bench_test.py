@@ -57,6 +57,14 @@ class IoBenchTest(unittest.TestCase):
         self.assertEqual(len(listed), len(set(listed)))
         self.assertIn("io/af_packet/flood/workers1", listed)
 
+    def test_once_runs_one_case_of_each_driver(self):
+        listed = subprocess.run([sys.executable, BENCH / "io_bench.py", "--list", "--once"],
+                                capture_output=True, text=True, timeout=60,
+                                check=True).stdout.split()
+
+        self.assertEqual(sorted(id.split("/")[1] for id in listed),
+                         ["af_packet", "net_null", "net_ring", "tap"])
+
 
 if __name__ == "__main__":
     unittest.main()

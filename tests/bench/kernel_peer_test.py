@@ -42,6 +42,17 @@ class KernelPeerTest(unittest.TestCase):
         for id in ("kernel/hit/tcp/1000000", "kernel/insert/1048576", "kernel/full/1048576"):
             self.assertIn(id, listed)
 
+    def test_once_runs_every_case_at_tiny_size(self):
+        whole = run("kernel_peer.py", "--list").stdout.split()
+        tiny = run("kernel_peer.py", "--list", "--once").stdout.split()
+
+        self.assertIn("kernel/full-of-assured/262144", whole)
+        self.assertEqual(len(tiny), len(whole))
+        self.assertEqual(len(set(tiny)), len(tiny))
+        sizes = [int(id.split("/")[-1]) for id in tiny if id.split("/")[-1].isdigit()]
+        # But for one address's ports, of which there are 64,512.
+        self.assertLess(sorted(sizes)[-2], 20_000)
+
     def test_only_picks_cases_also_those_that_quick_leaves_out(self):
         listed = run("kernel_peer.py", "--list", "--quick", "--only", "kernel/hit/udp/*").stdout
 
