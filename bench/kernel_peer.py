@@ -98,17 +98,17 @@ def established(kernel, run, flows, protocol):
     return samples, []
 
 
-def inserts(kernel, run, kind="syn"):
+def inserts(kernel, run):
     """New connections from an empty table to nine tenths of it."""
     samples, series = Samples(), []
     room = kernel.size * 9 // 10
     packets = min(run.packets, 20_000, room // run.slices)
-    kernel.send(TRACKED, kind, 0, room)  # the allocator's first pages are not the tracker's cost
+    kernel.send(TRACKED, "syn", 0, room)  # the allocator's first pages are not the tracker's cost
     for _ in range(max(1, run.slices * run.packets // room)):
         kernel.flush()
         before = kernel.counters()
         rounds = room // packets if run.slices > 2 else run.slices
-        one, last = alternate(kernel, kind, 0, replace(run, slices=rounds, packets=packets))
+        one, last = alternate(kernel, "syn", 0, replace(run, slices=rounds, packets=packets))
         expect(kernel, before, new=last, untracked=last, entries=last, early_drop=0,
                insert_failed=0)
         samples.tracked += one.tracked
@@ -153,16 +153,16 @@ def full_of_assured(kernel, run):
 
 def masquerade(kernel, run):
     with kernel.masquerade():
-        return inserts(kernel, run, "syn-spread")
+        return inserts(kernel, run)
 
 
 def masquerade_used_up(kernel, run):
     """One address, one destination: of 64,512 ports none is left, and each SYN is refused."""
     with kernel.masquerade():
-        kernel.send(TRACKED, "syn", 0, 100_000)
+        kernel.send(TRACKED, "syn-to-one", 0, 100_000)
         packets = max(run.packets // 50, 100)
         before = kernel.counters()
-        samples, _ = alternate(kernel, "syn", 100_000, run, packets=packets)
+        samples, _ = alternate(kernel, "syn-to-one", 100_000, run, packets=packets)
         after = kernel.counters()
         if after["entries"] - before["entries"] > run.slices * packets // 20:
             raise Wrong(f"there were ports left: {before}, {after}")

@@ -9,8 +9,12 @@
 // difference between two devices, of which one is exempt from tracking, is the cost of the
 // tracking.
 //
+// The flows are those of the benchmarks of the table (bench/load/flows.hpp), and the segments have
+// the flags, numbers and windows that theirs have.
+//
 // It speaks lines: `send DEVICE KIND FIRST COUNT FLOWS` is answered by the nanoseconds that COUNT
 // packets took. An unknown command or a packet that the kernel refuses ends it with a message.
+#include "bench/load/flows.hpp"
 #include "ct/wire/packet.hpp"
 
 #include <CLI/CLI.hpp>
@@ -39,22 +43,12 @@
 
 namespace {
 
-constexpr std::uint32_t kClients = 0xc612'0000;  // 198.18.0.0/16, half of RFC 2544's range
-constexpr std::uint32_t kServers = 0xc613'0000;  // 198.19.0.0/16, the other half
-constexpr std::uint32_t kPorts = 60'000;         // source ports of one client
-constexpr std::uint16_t kFirstPort = 1024;
 constexpr std::uint32_t kClientIsn = 1000;
 constexpr std::uint32_t kServerIsn = 5000;
+constexpr std::uint16_t kWindow = 64'000;
 
 [[noreturn]] void fail(const std::string& what) {
     throw std::system_error{errno, std::generic_category(), what};
-}
-
-/// A mix of a counter: flows at random, the same ones in the same order each time.
-std::uint32_t mix(std::uint64_t n) {
-    n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9;
-    n = (n ^ n >> 27) * 0x94d049bb133111eb;
-    return static_cast<std::uint32_t>(n >> 32);
 }
 
 /// Writes integers in network order behind one another.
@@ -70,26 +64,18 @@ private:
     std::size_t at_ = 0;
 };
 
-/// Both ends of a packet of one flow.
-struct Ends {
-    std::uint32_t src;
-    std::uint32_t dst;
-    std::uint16_t sport;
-    std::uint16_t dport;
+using Ends = bench::FlowNumbers::Ends;
 
-    [[nodiscard]] Ends swapped() const { return {dst, src, dport, sport}; }
-};
-
-/// Flow `n` from a client of its own port to the one server.
-Ends flow(std::uint32_t n) {
-    return {kClients + n / kPorts, kServers + 1,
-            static_cast<std::uint16_t>(kFirstPort + n % kPorts), 80};
+/// Flow `n` as the benchmarks of the table have it: the same clients, ports and servers.
+Ends flow(std::uint32_t n, bool reply = false) {
+    return bench::FlowNumbers{n}.ends(reply);
 }
 
-/// The same, spread over 65,536 servers: what a translated port has to be unique among is small.
-Ends spread(std::uint32_t n) {
+/// Flow `n` of one client after the other, all of them to one server and port: an address that
+/// masquerades has no more ports for it than there are.
+Ends to_one_server(std::uint32_t n) {
     Ends e = flow(n);
-    e.dst = kServers + (mix(n) & 0xffff);
+    e.dst = flow(0).dst;
     return e;
 }
 
@@ -97,6 +83,7 @@ struct Tcp {
     unsigned flags;
     std::uint32_t seq;
     std::uint32_t ack;
+    std::uint16_t window = kWindow;
 };
 
 constexpr Tcp kSyn{ct::tcpflag::kSyn, kClientIsn, 0};
@@ -113,7 +100,7 @@ public:
         ip(e, ct::ipproto::kTcp, kIpBytes + kTcpBytes);
         Writer w{std::span{bytes_}.subspan(kIpBytes)};
         w.u16(e.sport), w.u16(e.dport), w.u32(t.seq), w.u32(t.ack);
-        w.u8(kTcpBytes / 4 << 4), w.u8(t.flags), w.u16(64'000), w.u32(0);
+        w.u8(kTcpBytes / 4 << 4), w.u8(t.flags), w.u16(t.window), w.u32(0);
         return std::span{bytes_}.first(kIpBytes + kTcpBytes);
     }
     std::span<const std::uint8_t> udp(const Ends& e) {
@@ -144,29 +131,39 @@ private:
 /// Makes packet `n` of a command.
 using Maker = std::span<const std::uint8_t> (*)(Frame&, std::uint32_t n, std::uint32_t flows);
 
-/// An acknowledgement of an established flow, flow and direction at random.
+/// Which flow and direction packet `n` is of: at random, the same in the same order each time.
+struct Pick {
+    Pick(std::uint32_t n, std::uint32_t flows)
+        : random{bench::mix(n)}, flow{bench::below(random, flows)}, reply{(random & 1) != 0} {}
+    std::uint64_t random;
+    std::uint32_t flow;
+    bool reply;
+};
+
+/// An acknowledgement of an established flow, flow and direction at random. Its window changes from
+/// one to the next, as a segment that equals the one before counts as retransmitted.
 std::span<const std::uint8_t> traffic(Frame& f, std::uint32_t n, std::uint32_t flows) {
-    const std::uint32_t r = mix(n);
-    const Ends e = flow(r % flows);
-    return r >> 31 != 0 ? f.tcp(e.swapped(), kServerAck) : f.tcp(e, kClientAck);
+    const Pick p{n, flows};
+    Tcp t = p.reply ? kServerAck : kClientAck;
+    t.window = static_cast<std::uint16_t>(kWindow + (n & 0xff));
+    return f.tcp(flow(p.flow, p.reply), t);
 }
 
 std::span<const std::uint8_t> udp_traffic(Frame& f, std::uint32_t n, std::uint32_t flows) {
-    const std::uint32_t r = mix(n);
-    const Ends e = flow(r % flows);
-    return f.udp(r >> 31 != 0 ? e.swapped() : e);
+    const Pick p{n, flows};
+    return f.udp(flow(p.flow, p.reply));
 }
 
 const std::map<std::string, Maker, std::less<>> kKinds{
     {"syn", [](Frame& f, std::uint32_t n, std::uint32_t) { return f.tcp(flow(n), kSyn); }},
-    {"syn-spread", [](Frame& f, std::uint32_t n, std::uint32_t) { return f.tcp(spread(n), kSyn); }},
+    {"syn-to-one",
+     [](Frame& f, std::uint32_t n, std::uint32_t) { return f.tcp(to_one_server(n), kSyn); }},
     {"syn-ack",
-     [](Frame& f, std::uint32_t n, std::uint32_t) { return f.tcp(flow(n).swapped(), kSynAck); }},
+     [](Frame& f, std::uint32_t n, std::uint32_t) { return f.tcp(flow(n, true), kSynAck); }},
     {"ack", [](Frame& f, std::uint32_t n, std::uint32_t) { return f.tcp(flow(n), kClientAck); }},
     {"traffic", traffic},
     {"udp", [](Frame& f, std::uint32_t n, std::uint32_t) { return f.udp(flow(n)); }},
-    {"udp-reply",
-     [](Frame& f, std::uint32_t n, std::uint32_t) { return f.udp(flow(n).swapped()); }},
+    {"udp-reply", [](Frame& f, std::uint32_t n, std::uint32_t) { return f.udp(flow(n, true)); }},
     {"udp-traffic", udp_traffic},
 };
 
