@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What each idea of the index is worth: prefetches, tags, the keyed hash. Lookups alone, of the
-// tracker's own index with one of them left out. And what a newcomer's entry costs to write, with
-// the stores that the tracker uses and with those that pass the caches by.
+// What each idea of the index is worth: prefetches, tags, the keyed hash. Lookups, inserts and
+// evictions in the tracker's own index with one of them left out, and nothing tracked: the whole
+// tracker without prefetches would have to be compiled a second time. And what a newcomer's entry
+// costs to write, with the stores that the tracker uses and with those that pass the caches by.
 #include "bench/harness/program.hpp"
 #include "bench/load/index_variants.hpp"
+#include "bench/load/index_writes.hpp"
 #include "bench/load/packets.hpp"
 #include "bench/load/table_roof.hpp"
 
@@ -43,6 +45,38 @@ void lookups(Program& program, std::uint32_t flows) {
                              aes.examined_each(LookupKind::NoTags)));
     const std::uint64_t missed = aes.missed() + crc.missed() + sip.missed();
     program.gate(missed == 0, fmt::format("{}: {} packets did not find their flow", id, missed));
+}
+
+/// Newcomers, with room and without: what it is worth to load what they will write.
+void newcomers(Program& program, std::uint32_t max) {
+    const auto measure = [&](const char* what, std::string title, auto&& contestant_of,
+                             const char* victims) {
+        const std::string id = fmt::format("ablation/{}/{}", what, max);
+        if (!program.wants(id, table_and_roof_bytes(max))) return;
+        IndexWrites writes{max};
+        const std::array all{
+            contestant_of(writes, "all of it", Ahead::All),
+            contestant_of(writes, fmt::format("buckets{} prefetched, entries not", victims),
+                          Ahead::Buckets),
+            contestant_of(writes, "no prefetch", Ahead::Nothing)};
+        program.measure({.id = id,
+                         .group = "ablation",
+                         .title = std::move(title),
+                         .params = {{"entries", max}, {"burst", kBurst}}},
+                        all);
+        const std::uint32_t missing = writes.missing();
+        program.gate(writes.failed() == 0 && missing == 0,
+                     fmt::format("{}: {} newcomers or victims failed, {} flows are missing", id,
+                                 writes.failed(), missing));
+    };
+    measure(
+        "insert", fmt::format("newcomers, index of {} and their entries, 0 to 90 %", max),
+        [](IndexWrites& w, std::string name, Ahead a) { return w.inserts(std::move(name), a); },
+        "");
+    measure(
+        "evict", fmt::format("newcomers for the oldest, full index of {} and the entries", max),
+        [](IndexWrites& w, std::string name, Ahead a) { return w.evictions(std::move(name), a); },
+        " of both");
 }
 
 /// The hash of a burst of tuples, nothing else.
@@ -197,6 +231,7 @@ void body(Program& program) {
     const Options& o = program.options();
     for (const std::uint32_t flows : {1U << 16, 1U << 20, 1U << 23})
         if (flows <= o.pick(1U << 16, 1U << 20, 1U << 23)) lookups(program, flows);
+    newcomers(program, o.pick(1U << 13, 1U << 18, 1U << 20));
     hashes(program);
     stores(program, o.pick(1U << 12, 1U << 20, 1U << 20));
 }
