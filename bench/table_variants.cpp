@@ -71,45 +71,85 @@ void bursts(Program& program) {
     f.check(program, full_id);
 }
 
-/// A table on pages of 4 KiB beside one on pages of 2 MiB. Pages of 1 GiB, which somebody has to
-/// reserve, are what the table takes first wherever they are: see --pages 1g of table_hits.
+/// All pages of 1 GiB that are free: what is allocated meanwhile stands on smaller ones.
+std::vector<ct::Region> rest_of_1g_pages() {
+    constexpr std::size_t kPage = std::size_t{1} << 30;
+    std::vector<ct::Region> held;
+    while (free_1g_pages() != 0) {
+        ct::Region page{kPage, ct::Region::Touch::Now};
+        if (page.pages() != ct::Pages::Huge1G) break;
+        held.push_back(std::move(page));
+    }
+    return held;
+}
+
+/// A table on pages of 4 KiB, one on pages of 2 MiB, and one on pages of 1 GiB where somebody has
+/// reserved enough: then the tables are so large that the entries fill one.
 void pages(Program& program) {
-    const std::uint32_t flows = size_of(program);
+    constexpr std::uint32_t kFillsOne = 6'000'000;  // entries of three lines
+    constexpr std::size_t kNeeded = 4;              // for the entries two, and for the roofline's
+    const Options& o = program.options();
+    const bool huge = o.effort == Effort::Normal && free_1g_pages() >= kNeeded;
+    const std::uint32_t flows = huge ? kFillsOne : size_of(program);
     const std::string id = fmt::format("pages/hit/{}", flows);
-    if (!program.wants(id, 2 * table_and_roof_bytes(flows))) return;
+    if (!program.wants(id, 3 * table_and_roof_bytes(flows))) return;
+    if (!huge)
+        program.note(
+            fmt::format("{}: pages of 1 GiB left out: {} are free, a full run takes {} "
+                        "(/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages)",
+                        id, free_1g_pages(), kNeeded));
     const Draw draw = Draw::uniform(flows, 5);
+    struct OnPages {
+        std::unique_ptr<Established> table;
+        RoofContestant roof;
+    };
+    std::vector<OnPages> made;
+    const auto make = [&] {
+        auto e = std::make_unique<Established>(flows, draw, Established::Setup{.kind = kTcp4});
+        const RoofShape shape{.graph = RoofShape::Graph::Established,
+                              .side_lines = e->side_lines()};
+        RoofContestant roof = make_roof(program, memory_like(e->table()), shape, draw, kBurst);
+        made.push_back({std::move(e), std::move(roof)});
+    };
+    std::vector<const char*> names;
+    if (huge) {
+        choose_pages(PageKind::Huge1G);
+        const std::size_t before = free_1g_pages();
+        make();
+        names.push_back("1 GiB");
+        program.gate(before - free_1g_pages() == kNeeded,
+                     fmt::format("{}: {} pages of 1 GiB are in use, not {}", id,
+                                 before - free_1g_pages(), kNeeded));
+        program.note(
+            fmt::format("{}: 1 GiB: the entries; the index fills none and is on 2 MiB", id));
+    }
+    const std::vector<ct::Region> held = rest_of_1g_pages();
+    choose_pages(PageKind::Huge2M);
+    make();
+    names.push_back("2 MiB");
     try {
         choose_pages(PageKind::Normal);
+        make();
+        names.push_back("4 KiB");
     } catch (const std::runtime_error& e) {
-        program.note(fmt::format("{} left out: {}", id, e.what()));
-        return;
+        program.note(fmt::format("{}: pages of 4 KiB left out: {}", id, e.what()));
     }
-    Established small{flows, draw, {.kind = kTcp4}};
-    const RoofShape shape{.graph = RoofShape::Graph::Established, .side_lines = small.side_lines()};
-    RoofContestant small_roof = make_roof(program, memory_like(small.table()), shape, draw, kBurst);
-    choose_pages(PageKind::Huge2M);
-    Established large{flows, draw, {.kind = kTcp4}};
-    RoofContestant large_roof = make_roof(program, memory_like(large.table()), shape, draw, kBurst);
-    small_roof.contestant.name += ", 4 KiB";
-    large_roof.contestant.name += ", 2 MiB";
-    const std::array all{large.contestant("sluice, 2 MiB"), small.contestant("sluice, 4 KiB"),
-                         large_roof.contestant, small_roof.contestant};
-    program.measure(info_of(id, "pages", fmt::format("hits, {} flows, by page", flows), flows),
-                    all);
-    try {
-        choose_pages(PageKind::Huge1G);
+    choose_pages(o.pages);
+    if (made.size() > 1) {
+        std::vector<Contestant> all;
+        for (std::size_t k = 0; k < made.size(); ++k)
+            all.push_back(made[k].table->contestant(fmt::format("sluice, {}", names[k])));
+        for (std::size_t k = 0; k < made.size(); ++k) {
+            made[k].roof.contestant.name += fmt::format(", {}", names[k]);
+            all.push_back(made[k].roof.contestant);
+        }
+        program.measure(info_of(id, "pages", fmt::format("hits, {} flows, by page", flows), flows),
+                        all);
         program.note(
-            fmt::format("{}: there are free pages of 1 GiB: table_hits --pages 1g measures "
-                        "with them, where a part of the table fills one",
-                        id));
-    } catch (const std::runtime_error& e) {
-        program.note(fmt::format("{}: pages of 1 GiB: not available here: {}", id, e.what()));
+            fmt::format("{}: {:.0f} % of the memory in use stood on transparent huge pages", id,
+                        100 * huge_share()));
     }
-    choose_pages(program.options().pages);
-    program.note(fmt::format("{}: {:.0f} % of the memory in use stood on huge pages", id,
-                             100 * huge_share()));
-    small.check(program, id);
-    large.check(program, id);
+    for (const OnPages& p : made) p.table->check(program, id);
 }
 
 /// IPv6 may cost twice what IPv4 does, and no more.

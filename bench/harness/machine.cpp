@@ -113,6 +113,10 @@ std::size_t resident_bytes() {
     return field_bytes("/proc/self/status", "VmRSS");
 }
 
+std::size_t free_1g_pages() {
+    return free_pages("1048576");
+}
+
 double huge_share() {
     const std::size_t anonymous = field_bytes("/proc/self/smaps_rollup", "Anonymous:");
     const std::size_t huge = field_bytes("/proc/self/smaps_rollup", "AnonHugePages");
@@ -125,11 +129,11 @@ void choose_pages(PageKind p) {
         throw std::runtime_error{
             "this kernel cannot turn transparent huge pages off and on for a "
             "process: leave --pages out"};
-    if (p == PageKind::Normal && (free_pages("2048") != 0 || free_pages("1048576") != 0))
+    if (p == PageKind::Normal && (free_pages("2048") != 0 || free_1g_pages() != 0))
         throw std::runtime_error{
             "--pages 4k: the table would take the reserved huge pages; give "
             "them back first (vm.nr_hugepages = 0)"};
-    if (p == PageKind::Huge1G && free_pages("1048576") == 0)
+    if (p == PageKind::Huge1G && free_1g_pages() == 0)
         throw std::runtime_error{
             "--pages 1g: no page of 1 GiB is free; reserve some with "
             "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"};

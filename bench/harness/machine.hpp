@@ -20,6 +20,9 @@ namespace bench {
 /// Memory of this process that is resident, in bytes.
 [[nodiscard]] std::size_t resident_bytes();
 
+/// Reserved pages of 1 GiB that nobody uses.
+[[nodiscard]] std::size_t free_1g_pages();
+
 /// Share of this process's resident anonymous memory that stands on transparent huge pages.
 [[nodiscard]] double huge_share();
 
