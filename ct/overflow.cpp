@@ -134,8 +134,11 @@ void Conntrack::Impl::load_entries(WorkerId w, Family family) noexcept {
 }
 
 std::uint32_t Conntrack::Impl::allocate(WorkerId w, Packet& p, Nanos now) noexcept {
-    if (has_exceptions) [[unlikely]]
-        return allocate_scarce(w, p, now);
+    if (has_exceptions) [[unlikely]] {
+        const std::uint32_t i = allocate_scarce(w, p, now);
+        if (i != Pool::kNone) load_entries(w, p.tuple.family);
+        return i;
+    }
     if (oldest_goes()) {
         Worker& me = *workers[w];
         recount_if_due(me);
