@@ -45,8 +45,13 @@ void Conntrack::Impl::recount(Worker& me) noexcept {
     me.fill_permille = static_cast<std::uint32_t>(std::uint64_t{me.in_use} * 1000 / max);
 
     std::int64_t embryonic = 0;
-    for (const auto& each : workers) embryonic += each->embryonic.load(std::memory_order_relaxed);
+    std::int64_t kept = 0;
+    for (const auto& each : workers) {
+        embryonic += each->embryonic.load(std::memory_order_relaxed);
+        kept += each->closing_kept.load(std::memory_order_relaxed);
+    }
     me.embryonic_sum = embryonic;
+    me.kept_sum = kept;
     const auto budget = static_cast<std::int64_t>(max * settings.embryonic_percent / 100);
     me.over_budget = embryonic >= std::max<std::int64_t>(budget, 1);
 

@@ -193,7 +193,7 @@ bool Conntrack::Impl::find_holder(std::uint32_t bucket, std::uint16_t tag, const
                                                                        const Places& at,
                                                                        std::uint8_t fixed_bits,
                                                                        Ticks ticks) noexcept {
-    if (room.never_delete_mappings && (fixed_bits & fixed::kMapped) != 0) [[unlikely]]
+    if (is_kept(fixed_bits)) [[unlikely]]
         count_in(me);
     else
         enlist(me, p, at, ticks);

@@ -180,10 +180,14 @@ struct Conntrack::Impl {
         CounterBlock counters;
         /// Embryonic entries that this worker confirmed, less those that it promoted or ended.
         alignas(kCacheLine) std::atomic<std::int64_t> embryonic{0};
+        /// Entries that are closing and is_kept(): those that this worker saw begin to close, less
+        /// those of which it saw or made the end.
+        std::atomic<std::int64_t> closing_kept{0};
         std::uint32_t opens_until_recount = 0;
         // As of the last recount.
         std::uint32_t in_use = 0;         ///< entries of the table
         std::int64_t embryonic_sum = 0;   ///< those of them that are not assured
+        std::int64_t kept_sum = 0;        ///< of closing_kept
         std::uint32_t fill_permille = 0;  ///< in_use in parts of a thousand of `max`
         std::uint32_t time_scale = kFullTime;
         bool over_budget = false;                     ///< of embryonic entries
@@ -409,6 +413,15 @@ struct Conntrack::Impl {
     void load_victim(Worker& me) noexcept;
     /// Drops records at hand that are stale, so that an eviction finds a victim first.
     void trim_young(WorkerId w) noexcept;
+    /// True if an entry with these bits of HotLine::fixed never gives way.
+    [[nodiscard]] bool is_kept(std::uint8_t fixed_bits) const noexcept {
+        return room.never_delete_mappings && (fixed_bits & fixed::kMapped) != 0;
+    }
+    /// Counts an entry in or out of those that are closing and kept, as its state changes.
+    void count_kept(Worker& me, std::uint8_t fixed_bits, std::uint8_t protocol, Meta before,
+                    Meta after) const noexcept;
+    /// True if somebody would have given way but for his mapping; as of the last recount.
+    [[nodiscard]] bool kept_any(const Worker& me) const noexcept;
     /// Makes room in a ring that stale records crowd.
     void turn_over(YoungRing& ring, Prey kind, Ticks now) noexcept;
 

@@ -51,8 +51,7 @@ void Conntrack::Impl::note_closing(Worker& me, ConnHandle h, Meta before, Meta a
     const std::uint8_t protocol = protocol_of(hot);
     if (proto::is_closing(protocol, before.state()) || !proto::is_closing(protocol, after.state()))
         return;
-    const std::uint8_t bits = hot.fixed.load(std::memory_order_acquire);
-    if (room.never_delete_mappings && (bits & fixed::kMapped) != 0) return;
+    if (is_kept(hot.fixed.load(std::memory_order_acquire))) return;
     if (me.closing.crowded()) [[unlikely]]
         turn_over(me.closing, Prey::Closing, now);
     // As in the other ring, what finds no room only cannot be evicted.
@@ -60,6 +59,22 @@ void Conntrack::Impl::note_closing(Worker& me, ConnHandle h, Meta before, Meta a
                      .original_bucket = hot.original_bucket.load(std::memory_order_acquire),
                      .reply_bucket = hot.reply_bucket.load(std::memory_order_acquire),
                      .generation = h.generation});
+}
+
+void Conntrack::Impl::count_kept(Worker& me, std::uint8_t fixed_bits, std::uint8_t protocol,
+                                 Meta before, Meta after) const noexcept {
+    if (!is_kept(fixed_bits)) return;
+    const int more = int{proto::is_closing(protocol, after.state())} -
+                     int{proto::is_closing(protocol, before.state())};
+    if (more == 0) return;
+    me.closing_kept.store(me.closing_kept.load(std::memory_order_relaxed) + more,
+                          std::memory_order_relaxed);
+}
+
+// Those that are kept stand in no ring, so that an eviction never meets them.
+bool Conntrack::Impl::kept_any(const Worker& me) const noexcept {
+    if (!room.never_delete_mappings || !oldest_goes()) return false;
+    return me.embryonic_sum > 0 || (settings.overflow == Overflow::ClosingFirst && me.kept_sum > 0);
 }
 
 bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
@@ -121,8 +136,7 @@ Conntrack::Impl::Judgement Conntrack::Impl::judge(const Worker& me, ConnHandle v
     const HotLine& hot = pool.hot(victim.index);
     const Meta m{hot.meta.load(std::memory_order_acquire)};
     if (m.generation() != victim.generation || m.life() != life::kLinked) return Judgement::Gone;
-    const std::uint8_t bits = hot.fixed.load(std::memory_order_acquire);
-    if (room.never_delete_mappings && (bits & fixed::kMapped) != 0) {
+    if (is_kept(hot.fixed.load(std::memory_order_acquire))) {
         who.refusal = Drop::CtMappingKept;
         return Judgement::Mapped;
     }

@@ -70,14 +70,14 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
             try_link(worker_count, p, at, mirror, cause::kNew | cause::kFromOutside, now);
         switch (attempt.outcome) {
             case Attempt::Outcome::Linked:
+                count_kept(me, bits, p.original.proto, Meta{}, m);
                 if (m.assured()) {
                     promote(p.conn, bits);
                     return Injected::Done;
                 }
                 me.embryonic.store(me.embryonic.load(std::memory_order_relaxed) + 1,
                                    std::memory_order_relaxed);
-                if (room.never_delete_mappings && (bits & fixed::kMapped) != 0)
-                    return Injected::Done;
+                if (is_kept(bits)) return Injected::Done;
                 if (me.young.crowded()) turn_over(me.young, Prey::Embryonic, ticks);
                 me.young.push({.index = p.conn.index,
                                .original_bucket = at.b1,
@@ -203,6 +203,7 @@ Changed Conntrack::change(ConnHandle h, const Change& c, Nanos now, std::uint32_
         if (c.state && has_states) next.set_state(*c.state);
     } while (!hot.meta.compare_exchange_weak(word, next.word(), std::memory_order_acq_rel,
                                              std::memory_order_acquire));
+    d.count_kept(me, fixed_bits, tuple_key.tuple().proto, Meta{word}, next);
     if (next.assured() && !was_assured) {
         d.promote(h, fixed_bits);
         Impl::count_out(me);

@@ -14,6 +14,7 @@ std::string Conntrack::check_invariants() const {
     std::uint32_t linked = 0;
     std::uint64_t slots_due = 0;
     std::int64_t embryonic = 0;
+    std::int64_t closing_kept = 0;
     std::array<std::int64_t, kMaxReservations> reserved{};
     std::unordered_map<std::uint64_t, std::vector<Tuple>> seen;
     const auto unique = [&](const Tuple& t) {
@@ -36,6 +37,8 @@ std::string Conntrack::check_invariants() const {
         if (e.meta.life() != life::kLinked) return "I1: neither free nor linked at rest" + at(i);
         ++linked;
         if (!e.meta.assured()) ++embryonic;
+        if (d.is_kept(e.fixed_bits) && proto::is_closing(e.original.proto, e.meta.state()))
+            ++closing_kept;
         if (const int r = d.reservation_of(e.original.family, e.original.src); r >= 0)
             ++reserved[static_cast<std::size_t>(r)];
         const bool mirror = (e.fixed_bits & fixed::kMirror) != 0;
@@ -71,10 +74,17 @@ std::string Conntrack::check_invariants() const {
         return "I8: " + std::to_string(linked) + " linked, " + std::to_string(d.pool.in_use()) +
                " in use";
     std::int64_t counted = 0;
-    for (const auto& w : d.workers) counted += w->embryonic.load();
+    std::int64_t kept = 0;
+    for (const auto& w : d.workers) {
+        counted += w->embryonic.load();
+        kept += w->closing_kept.load();
+    }
     if (counted != embryonic)
         return "I8: embryonic count " + std::to_string(counted) + ", are " +
                std::to_string(embryonic);
+    if (kept != closing_kept)
+        return "I8: " + std::to_string(kept) + " counted as closing and kept, are " +
+               std::to_string(closing_kept);
     if (counters().assured_evicted != 0 && settings().overflow != Overflow::ClosingFirst)
         return "I5: an assured entry was evicted";
     for (std::size_t k = 0; k < d.room.reserve.size(); ++k) {

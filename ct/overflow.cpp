@@ -67,6 +67,8 @@ void Conntrack::Impl::finish(WorkerId w, ConnHandle h, End why, Nanos now) noexc
     }
     if (listening()) emit(w, EventType::Destroy, cause::kDestroy, h, now);
     if (!m.assured()) count_out(me);
+    if (spares_some) [[unlikely]]
+        count_kept(me, hot.fixed.load(std::memory_order_acquire), protocol_of(hot), m, Meta{});
     switch (why) {
         case End::Expired:
             me.counters.expired.add();
@@ -190,9 +192,8 @@ std::uint32_t Conntrack::Impl::allocate_scarce(WorkerId w, Packet& p, Nanos now)
         }
     }
     if (i == Pool::kNone) {
-        // With never_delete_mappings those that have one are not even candidates.
-        const bool mapped = room.never_delete_mappings && oldest_goes() && me.embryonic_sum > 0;
-        p.drop = mapped && who.refusal == Drop::CtTableFull ? Drop::CtMappingKept : who.refusal;
+        const bool kept = who.refusal == Drop::CtTableFull && kept_any(me);
+        p.drop = kept ? Drop::CtMappingKept : who.refusal;
     } else if (keeps_accounts) {
         book_in(me, who);
     }

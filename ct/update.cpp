@@ -231,7 +231,10 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
     p.state = state_before(p, m);
     p.status = status_of(next, fixed_bits);
     if (adjusted) p.status |= status::kSeqAdjust;
-    if (next.state() != m.state() && !killed) note_closing(me, h, m, next, ticks);
+    if (next.state() != m.state()) {
+        count_kept(me, fixed_bits, p.tuple.proto, m, next);
+        if (!killed) note_closing(me, h, m, next, ticks);
+    }
     if (next.assured() && !m.assured()) {
         promote(h, fixed_bits);
         count_out(me);

@@ -274,19 +274,77 @@ TEST(NeverDeleteMappings, LetsEntriesWithoutOneGiveWay) {
     EXPECT_EQ(t.ct.check_invariants(), "");
 }
 
-TEST(NeverDeleteMappings, CoversWhatIsClosing) {
-    Settings s = sized(2, Overflow::ClosingFirst);
+Settings closing_first_but_never_mappings(std::uint32_t max) {
+    Settings s = sized(max, Overflow::ClosingFirst);
     s.room.never_delete_mappings = true;
-    Table t{s};
-    ASSERT_EQ(t.open_mapped(flow(0), 2000), Drop::None);
-    const Tuple answer = tuple4(ipproto::kTcp, kServer, 80, kExternal, 2000);
-    ASSERT_EQ(t.send(tcp(answer, tcpflag::kSyn | tcpflag::kAck, 5000, 1001)), Drop::None);
-    ASSERT_EQ(t.send(ack(flow(0))), Drop::None);
-    ASSERT_EQ(t.send(fin(flow(0))), Drop::None);
+    return s;
+}
+
+TEST(NeverDeleteMappings, CoversWhatIsClosing) {
+    Table t{closing_first_but_never_mappings(2)};
+    t.establish_mapped(flow(0), 2000);
     t.establish(flow(1));
 
-    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull);
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull) << "established ones never give way";
+    ASSERT_EQ(t.send(fin(flow(0))), Drop::None);
+    EXPECT_EQ(t.open(flow(100)), Drop::CtMappingKept);
     EXPECT_TRUE(t.has(flow(0)));
+    ASSERT_EQ(t.send(fin(flow(1))), Drop::None);
+    EXPECT_EQ(t.open(flow(100)), Drop::None) << "in the place of one without a mapping";
+    EXPECT_FALSE(t.has(flow(1)));
+    EXPECT_TRUE(t.has(flow(0)));
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
+// The reason follows from a count, which each way of beginning and ceasing to close must change.
+TEST(NeverDeleteMappings, IsNoReasonOnceNothingThatIsKeptIsClosing) {
+    Table t{closing_first_but_never_mappings(3), 2};
+    t.establish_mapped(flow(0), 2000);
+    t.establish(flow(1));
+    t.establish(flow(2));
+    ASSERT_EQ(t.send(fin(flow(0))), Drop::None);
+    ASSERT_EQ(t.send(tcp(flow(0), tcpflag::kRst, 1002)), Drop::None);
+    ASSERT_EQ(t.open(flow(100), 1), Drop::CtMappingKept) << "seen by another worker";
+
+    t.now += 11 * kSecond;
+    t.ct.expire(1, t.now);
+    t.establish(flow(3));
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull) << "it has expired";
+
+    // A RST before any answer ends a connection at once, by way of CLOSE.
+    ASSERT_TRUE(t.ct.erase(t.ct.find(flow(3), t.now)->handle, t.now));
+    ASSERT_EQ(t.open_mapped(flow(4), 2004), Drop::None);
+    ASSERT_EQ(t.send(tcp(flow(4), tcpflag::kRst, 1001)), Drop::None);
+    ASSERT_FALSE(t.has(flow(4)));
+    t.establish(flow(5));
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull);
+    EXPECT_EQ(t.ct.check_invariants(), "");
+}
+
+TEST(NeverDeleteMappings, CoversWhatControlSaysIsClosing) {
+    Table t{closing_first_but_never_mappings(2)};
+    t.establish(flow(1));
+    Injection e;
+    e.original = flow(0);
+    e.reply = reply_of(e.original);
+    e.reply.dst = v4(kExternal);
+    e.timeout_s = 100;
+    e.status = status::kSeenReply | status::kAssured;
+    e.state = static_cast<std::uint8_t>(TcpState::TimeWait);
+    ASSERT_EQ(t.ct.insert(e, t.now), Injected::Done);
+    EXPECT_EQ(t.open(flow(100)), Drop::CtMappingKept);
+
+    Change c;
+    c.state = static_cast<std::uint8_t>(TcpState::Established);
+    const ConnHandle h = t.ct.find(flow(0), t.now)->handle;
+    ASSERT_EQ(t.ct.change(h, c, t.now), Changed::Done);
+    EXPECT_EQ(t.open(flow(100)), Drop::CtTableFull);
+    c.state = static_cast<std::uint8_t>(TcpState::LastAck);
+    ASSERT_EQ(t.ct.change(h, c, t.now), Changed::Done);
+    EXPECT_EQ(t.open(flow(100)), Drop::CtMappingKept);
+    EXPECT_EQ(t.ct.check_invariants(), "");
+    ASSERT_TRUE(t.ct.erase(h, t.now));
+    EXPECT_EQ(t.ct.check_invariants(), "");
 }
 
 // ---- Exhaustion: a flood against a table that holds established connections, under every policy.

@@ -48,19 +48,29 @@ struct Table {
         return p.drop;
     }
     Drop open(const Tuple& t, WorkerId w = 0) { return send(syn(t), w); }
-    /// The same, from behind a mapping to external port `port`.
+    /// The same, from behind a mapping to external port `port`, which nobody else has.
     Drop open_mapped(const Tuple& t, std::uint16_t port, WorkerId w = 0) {
         Packet p = syn(t);
         ct.lookup(w, {&p, 1}, now);
         if (ct.open(w, p, now) != Conntrack::Opening::Opened) return p.drop;
         p.reply.dst = v4(kExternal);
         p.reply.dport = Be16::from_host(port);
-        EXPECT_EQ(ct.confirm(w, p, now), Conntrack::Confirmation::Linked);
+        const Conntrack::Confirmation done = ct.confirm(w, p, now);
+        EXPECT_EQ(done, p.drop == Drop::None ? Conntrack::Confirmation::Linked
+                                             : Conntrack::Confirmation::Refused);
         return p.drop;
     }
     void establish(const Tuple& t, WorkerId w = 0) {
         ASSERT_EQ(send(syn(t), w), Drop::None);
         ASSERT_EQ(send(syn_ack(t), w), Drop::None);
+        ASSERT_EQ(send(ack(t), w), Drop::None);
+    }
+    void establish_mapped(const Tuple& t, std::uint16_t port, WorkerId w = 0) {
+        Tuple answer = reply_of(t);
+        answer.dst = v4(kExternal);
+        answer.dport = Be16::from_host(port);
+        ASSERT_EQ(open_mapped(t, port, w), Drop::None);
+        ASSERT_EQ(send(tcp(answer, tcpflag::kSyn | tcpflag::kAck, 5000, 1001), w), Drop::None);
         ASSERT_EQ(send(ack(t), w), Drop::None);
     }
     [[nodiscard]] bool has(const Tuple& t) { return ct.find(t, now).has_value(); }
