@@ -102,7 +102,7 @@ void read_reserve(Section& conntrack, ct::Settings& out) {
 }
 
 void read_per_source(Section& conntrack, ct::Settings& out) {
-    auto section = conntrack.section("per_source");
+    auto section = conntrack.section_or("off", "per_source");
     if (!section) return;
     const std::size_t before = section->mistakes();
     ct::PerSource q;
@@ -121,8 +121,9 @@ void read_per_source(Section& conntrack, ct::Settings& out) {
                          fmt::format("write {} at most",
                                      std::uint64_t{q.new_per_second} * ct::kMaxBurstSeconds));
     if (!q.on())
-        section->problem_at(section->line(), "[conntrack.per_source] limits nothing",
-                            "write 'max_entries', 'new_per_second' or both");
+        section->problem_at(
+            section->line(), "[conntrack.per_source] limits nothing",
+            "write 'max_entries', 'new_per_second' or both, or per_source = \"off\"");
     out.room.per_source = q;
 }
 

@@ -220,6 +220,18 @@ std::optional<Section> Section::section(std::string_view key) {
     return std::nullopt;
 }
 
+std::optional<Section> Section::section_or(std::string_view none, std::string_view key) {
+    const toml::node* node = find(key);
+    if (node == nullptr || node->is_table()) return section(key);
+    const std::string remedy =
+        fmt::format("write a table, [{}], or \"{}\"", child_title(key), none);
+    if (const auto* word = node->as_string(); word == nullptr)
+        wrong_kind(key, *node, remedy);
+    else if (word->get() != none)
+        problem(key, fmt::format("'{}' is {}", key, in_quotes(word->get())), remedy);
+    return std::nullopt;
+}
+
 std::vector<Section> Section::sections(std::string_view key) {
     std::vector<Section> out;
     const toml::node* node = find(key);

@@ -106,6 +106,8 @@ public:
 
     /// The table `[key]` in this one, if it is there.
     [[nodiscard]] std::optional<Section> section(std::string_view key);
+    /// The same where the string `none` may stand in its place, and says that there is none.
+    [[nodiscard]] std::optional<Section> section_or(std::string_view none, std::string_view key);
     /// The tables `[[key]]`, in order.
     [[nodiscard]] std::vector<Section> sections(std::string_view key);
 

@@ -67,6 +67,7 @@ TEST(ShippedConfigs, CarrierNatSharesOutAsItsCommentsSay) {
     EXPECT_EQ(c.carriers[1].ports.count() / c.carriers[1].blocks->size, 126U);
     EXPECT_TRUE(c.nat_log.on());
     EXPECT_TRUE(c.conntrack.room.never_delete_mappings);
+    EXPECT_FALSE(c.conntrack.room.per_source.on());
 }
 
 TEST(ShippedConfigs, NatGatewayTranslatesBothFamilies) {

@@ -93,6 +93,11 @@ ipv6_prefix = 56
     EXPECT_EQ(conntrack("per_source = { max_entries = 7 }\n").room.per_source.ipv6_prefix, 64);
 }
 
+// It is the default; a file may say so.
+TEST(Overflow, LimitsNoSourceWhereItSaysOff) {
+    EXPECT_FALSE(conntrack("per_source = \"off\"\n").room.per_source.on());
+}
+
 TEST(Overflow, IsTold) {
     const std::string told = describe(with_ports(R"([conntrack]
 max = 1000
@@ -143,8 +148,20 @@ TEST(Overflow, MistakesAreToldWithTheirRemedy) {
          "192.0.2.128/25 overlaps 192.0.2.0/24, which has a reservation", "leave one out"},
         {"reserve = [{ prefix = \"192.0.2.1/24\", entries = 1 }]\n",
          "prefix '192.0.2.1/24' has bits set behind its length", ""},
+        {"per_source = \"on\"\n", "'per_source' is 'on'",
+         "write a table, [conntrack.per_source], or \"off\""},
+        {"per_source = \"\"\n", "'per_source' is ''",
+         "write a table, [conntrack.per_source], or \"off\""},
+        {"per_source = false\n", "'per_source' is a boolean",
+         "write a table, [conntrack.per_source], or \"off\""},
+        {"per_source = 400\n", "'per_source' is an integer",
+         "write a table, [conntrack.per_source], or \"off\""},
+        {"per_source = [{ max_entries = 5 }]\n", "'per_source' is an array",
+         "write a table, [conntrack.per_source], or \"off\""},
+        {"per_source = { max_entries = \"off\" }\n",
+         "'max_entries' is 'off', which is no share of 1000 entries", ""},
         {"per_source = {}\n", "[conntrack.per_source] limits nothing",
-         "write 'max_entries', 'new_per_second' or both"},
+         "write 'max_entries', 'new_per_second' or both, or per_source = \"off\""},
         {"per_source = { max_entries = 5, burst = 5 }\n", "'burst' stands without 'new_per_second'",
          "say at which rate, like new_per_second = 100"},
         {"per_source = { new_per_second = 1, burst = 3601 }\n",
