@@ -121,6 +121,14 @@ private:
             if (s.seen == Seen::Invalid) ++(icmp ? apart_sluice_.error : apart_sluice_.invalid);
             return {};
         }
+        // Linux asks for room for it before it judges it; that its table was full, the counters
+        // say.
+        if (profile_.max != 0 && k.seen == Seen::Nothing && !k.forwarded &&
+            s.seen == Seen::Invalid) {
+            ++apart_kernel_.drop;
+            ++apart_sluice_.invalid;
+            return entries();
+        }
         // The kernel drops it before any rule sees it.
         const bool redirect = s.reason == "nat_redirect" && k.seen == Seen::Nothing;
         if ((k.seen != s.seen || k.dir != s.dir) && !redirect)
@@ -290,6 +298,7 @@ private:
         Counts theirs = kernel_.counts;
         theirs.invalid -= apart_kernel_.invalid;
         theirs.error -= apart_kernel_.error;
+        theirs.drop -= apart_kernel_.drop;
         const std::string k = text(theirs);
         Counts ours = sluice_.counts;
         ours.invalid -= apart_sluice_.invalid;

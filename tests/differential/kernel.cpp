@@ -270,11 +270,17 @@ std::vector<std::pair<ct::Tuple, std::uint32_t>> Kernel::remaining() {
     return all;
 }
 
+/// An entry whose time is up counts until somebody looks it up: the kernel does so within a minute.
+void Kernel::set_timeout(const ct::Tuple& original, std::uint32_t seconds) {
+    conntrack_.set_timeout(original, seconds);
+    if (seconds == 0) static_cast<void>(conntrack_.find(original));
+}
+
 void Kernel::wait(std::uint32_t seconds) {
     const auto all = remaining();
     since_ = Clock::now();
     for (const auto& [original, left] : all)
-        conntrack_.set_timeout(original, left > seconds ? left - seconds : 0);
+        set_timeout(original, left > seconds ? left - seconds : 0);
 }
 
 void Kernel::freeze() {
@@ -285,7 +291,7 @@ void Kernel::freeze() {
 void Kernel::thaw(std::uint32_t seconds) {
     since_ = awake_since_ = Clock::now();
     for (const auto& [original, left] : frozen_)
-        conntrack_.set_timeout(original, left > seconds ? left - seconds : 0);
+        set_timeout(original, left > seconds ? left - seconds : 0);
     frozen_.clear();
 }
 

@@ -82,6 +82,7 @@ private:
     [[nodiscard]] std::vector<std::pair<ct::Tuple, std::uint32_t>> remaining();
     void check_clock();
     void remember(const Entry& e);
+    void set_timeout(const ct::Tuple& original, std::uint32_t seconds);
 
     std::array<Descriptor, 2> tun_;
     PortBook book_;

@@ -2,6 +2,7 @@
 #include "tests/differential/sluice.hpp"
 
 #include "ct/wire/headers.hpp"
+#include "tests/differential/table_limit.hpp"
 #include "tests/differential/world.hpp"
 
 #include <fmt/format.h>
@@ -24,7 +25,9 @@ dp::Config make_config(const Profile& p) {
     std::string text = fmt::format(
         "[conntrack]\nmax = {}\nacct = true\nchecksum = {}\ntcp_loose = {}\ntcp_be_liberal = {}\n"
         "tcp_ignore_invalid_rst = {}\ntcp_max_retrans = {}\n",
-        kMaxEntries, p.checksum, p.loose, p.liberal, p.ignore_invalid_rst, p.max_retrans);
+        p.max != 0 ? p.max : kMaxEntries, p.checksum, p.loose, p.liberal, p.ignore_invalid_rst,
+        p.max_retrans);
+    if (p.max != 0) text += fmt::format("overflow = \"linux\"\nbuckets = {}\n", kernel_buckets());
     for (std::size_t i = 0; i < 2; ++i)
         text += fmt::format(
             "[[port]]\nname = \"tun{}\"\ndevice = \"net_null{}\"\nmtu = 9000\n"

@@ -113,11 +113,16 @@ struct Profile {
     Nat nat = Nat::None;
     bool zones = false;  ///< some hosts have a zone of their own, or half of one
     bool marks = false;  ///< connections are marked by what they are
+    /// Entries that the table may have; 0: as many as come. The kernel's limit is the whole
+    /// machine's (table_limit.hpp).
+    std::uint32_t max = 0;
 };
 
 /// The profiles; seed N runs under number N modulo their count.
 [[nodiscard]] const std::vector<Profile>& profiles();
-/// The profile of that name; throws std::invalid_argument.
+/// Those that run only where they are named, because they disturb others.
+[[nodiscard]] const std::vector<Profile>& profiles_apart();
+/// The profile of that name, of either list; throws std::invalid_argument.
 [[nodiscard]] const Profile& profile_named(const std::string& name);
 
 /// The addresses of the two routers' ports, IPv4 and IPv6.

@@ -267,7 +267,25 @@ bool has_odd_options(const Bytes& ip) {
     return false;
 }
 
+/// True of an ICMP query.
+bool is_query(const Step& s) {
+    if (s.ip.empty() || s.ip.size() < header_size(s.ip)) return false;
+    const Transport l4 = transport_of(s.ip);
+    if (!l4.there || s.ip.size() <= l4.at) return false;
+    const std::uint8_t type = s.ip[l4.at];
+    if (l4.proto == ct::ipproto::kIcmpv6) return type == 128 || type == 139;
+    return l4.proto == ct::ipproto::kIcmp && (type == 8 || type == 13 || type == 15 || type == 17);
+}
+
+/// Of a full table: each fragment asks for room by itself, and a query comes into the bucket of
+/// others between the same two with the same identifier, as Sluice's hash knows no more of it.
+bool is_no_newcomer(const Profile& p, const Step& s) {
+    if (s.kind != Step::Kind::Packet) return false;
+    return p.max != 0 && (s.part != Part::Whole || is_query(s));
+}
+
 bool is_left_out(const Profile& p, const Step& s) {
+    if (is_no_newcomer(p, s)) return true;
     if (s.kind != Step::Kind::Packet || p.nat == Nat::None) return false;
     if (p.nat == Nat::Redirect && has_odd_options(s.ip)) return true;
     return is_translated_otherwise(s.ip) || (chooses_ports(p.nat) && is_node_information(s.ip));
@@ -299,7 +317,7 @@ std::string config_rules(const Profile& p) {
 }
 
 std::vector<Step> dressed(const Profile& p, std::vector<Step> steps) {
-    if (p.nat == Nat::None && !p.zones) return steps;
+    if (p.nat == Nat::None && !p.zones && p.max == 0) return steps;
     const Translator translator{p.nat};
     std::erase_if(steps, [&p](const Step& s) { return is_left_out(p, s); });
     for (Step& step : steps) {
