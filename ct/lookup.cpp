@@ -133,7 +133,9 @@ void Conntrack::Impl::prefetch_entry(std::uint32_t i) const noexcept {
                                                                         Packet& p) const noexcept {
     p.absent_seq = b.seq.load(std::memory_order_acquire);
     const unsigned hits = b.match(index.tag_of(p.hash));
-    p.absent = hits == 0 && (p.absent_seq & 1) == 0 && b.next() == 0;
+    // An entry may have moved to a slot that was looked at before: see table/index.hpp.
+    p.absent = hits == 0 && (p.absent_seq & 1) == 0 && b.next() == 0 &&
+               b.seq.load(std::memory_order_acquire) == p.absent_seq;
     if (hits == 0) return 0;
     const std::uint32_t i = b.ref(static_cast<unsigned>(std::countr_zero(hits))).index();
     prefetch(&pool.hot(i));

@@ -399,8 +399,7 @@ TEST(Stress, AnEntryThatStaysIsFoundWhileItsChainGrowsAndShrinks) {
     for (std::thread& t : readers) t.join();
 
     EXPECT_EQ(lost.load(), 0U);
-    for (std::uint32_t i = kStay; i < kAll; ++i)
-        EXPECT_TRUE(!inside[i] || change(i, false)) << i;
+    for (std::uint32_t i = kStay; i < kAll; ++i) EXPECT_TRUE(!inside[i] || change(i, false)) << i;
     EXPECT_EQ(index.overflow_in_use(), 0U);
 }
 

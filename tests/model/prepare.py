@@ -37,20 +37,28 @@ FAULTS = [
          "if (ON) p.absent_seq = b.seq.load(std::memory_order_acquire);\n"
          "    p.absent = hits == 0 &&")]),
     ("what lookup() did not find is not looked for again, whatever the sequence word says", [
-        (CONNTRACK, "if (!index.try_lock(at.b1, p.absent_seq)) return false;",
-         "index.lock(at.b1);")]),
+        (CONNTRACK, "index.try_lock(at.b1, p.absent_seq)",
+         "(ON ? (index.lock(at.b1), true) : index.try_lock(at.b1, p.absent_seq))"),
+        (CONNTRACK, "index.try_lock_pair(at.b1, p.absent_seq, at.b2)",
+         "(ON ? (index.lock_pair(at.b1, at.b2), true)\n"
+         "        : index.try_lock_pair(at.b1, p.absent_seq, at.b2))")]),
     ("an entry is published without the locks of its buckets", [
         (CONNTRACK, "index.lock_pair(at.b1, at.b2);", ";"),
-        (CONNTRACK, "index.unlock_pair(at.b1, at.b2);", ";")]),
+        (CONNTRACK, "index.unlock_pair(at.b1, at.b2);\n        return a;", "return a;")]),
     ("two buckets are locked in whatever order", [
         (INDEX, "lock(a < b ? a : b);\n        if (a != b) lock(a < b ? b : a);",
-         "lock(a);\n        if (a != b) lock(b);")]),
+         "lock(a);\n        if (a != b) lock(b);"),
+        (INDEX, "if (b < a) lock(b);", "if (!ON && b < a) lock(b);"),
+        (INDEX, "if (locked && a < b) lock(b);", "if (locked && (ON ? a != b : a < b)) lock(b);"),
+        (INDEX, "if (!locked && b < a) unlock(b);",
+         "if (!ON && !locked && b < a) unlock(b);")]),
     ("who publishes does not look again for the original tuple", [
         (CONNTRACK, "p.original, ticks, i, other))",
          "p.original, ticks, i, other) && !ON)")]),
     ("who publishes does not look for the reply tuple", [
         (CONNTRACK, "p.reply, ticks, i, other))",
-         "p.reply, ticks, i, other) && !ON)")]),
+         "p.reply, ticks, i, other) && !ON)"),
+        (CONNTRACK, "index.may_hold(at.b2, at.t2)", "!ON && index.may_hold(at.b2, at.t2)")]),
     ("a reader believes in a bucket that somebody has locked", [
         (INDEX, "if ((seq & 1) == 0 && primary.seq.load(std::memory_order_acquire) == seq) "
          "return false;", "return false;")]),
@@ -76,8 +84,12 @@ FAULTS = [
     ("a slot is emptied that holds another entry with the same tag", [
         (INDEX, "if (in.ref(slot) != ref) continue;", ";")]),
     ("an overflow bucket goes while it still holds entries", [
-        (INDEX_CPP, "if (last->match(0) != (1U << Bucket::kSlots) - 1) return;",
+        (INDEX_CPP, "if (filled != 0 && (!hole.valid() || hole.bucket == last)) return;",
+         "if (!ON && filled != 0 && (!hole.valid() || hole.bucket == last)) return;"),
+        (INDEX_CPP, "if (last->match(0) != kAllSlots) return;",
          "if (last->match(0) == 0) return;")]),
+    ("an entry that moves in its chain stays in its former place, too", [
+        (INDEX_CPP, "from.bucket->put_tag(from.number, 0);", ";")]),
     ("who has the side lock does not look whether the entry has ended", [
         (IMPL, "if (m.generation() == h.generation && m.life() == at) [[likely]]\n"
          "        return true;", "return true;"),

@@ -349,6 +349,17 @@ void chaining(std::vector<Scenario>& all) {
                    chained,
                    first(10, 0),
                    {{erase(zero[8])}, {look(zero[9])}}});
+    all.push_back({"chain/fills",
+                   "an entry moves to an emptied slot while it is read",
+                   chained,
+                   first(9, 0),
+                   {{erase(zero[0])}, {look(zero[8])}}});
+    all.push_back({"chain/fills-ends",
+                   "the same while it ends",
+                   chained,
+                   first(9, 0),
+                   {{erase(zero[0])}, {erase(zero[8])}},
+                   Size::Large});
     all.push_back({"chain/three",
                    "a chain shrinks, grows and is read",
                    chained,
