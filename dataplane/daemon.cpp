@@ -106,8 +106,6 @@ public:
 private:
     static constexpr ct::Nanos kGoodFor = 5 * ct::kNanosPerSecond;
     static constexpr std::size_t kRows = 20;
-    /// Ports of an address that most connections may get (nat::port_class()).
-    static constexpr double kPorts = 64'512;
 
     [[nodiscard]] static nlohmann::ordered_json make(const Dataplane& dataplane, ct::Nanos now) {
         using nlohmann::ordered_json;
@@ -119,7 +117,8 @@ private:
             out["addresses"].push_back({{"address", to_string(a.family, a.addr)},
                                         {"proto", protocol_name(a.proto)},
                                         {"ports", a.ports},
-                                        {"percent", std::round(1000.0 * a.ports / kPorts) / 10},
+                                        {"available", a.available},
+                                        {"percent", std::round(10 * a.percent()) / 10},
                                         {"connections", a.connections}});
         for (const nat::SourceUsage& s : usage.sources)
             out["users"].push_back({{"address", to_string(s.family, s.addr)},
@@ -197,7 +196,8 @@ void end_blocks(Dataplane& dataplane, BlockLogger& blocks) {
                                        const std::string& in_port) {
     const Config& config = dataplane.config();
     const ct::PortId port = in_port.empty() ? ct::kNoPort : port_called(config, in_port);
-    const Outlook at{config, dataplane.conntrack(), dataplane.rules(), dataplane.forward()};
+    const Outlook at{config, dataplane.conntrack(), dataplane.rules(), dataplane.forward(),
+                     dataplane.nat()};
     return to_json(explain_flow(at, t, port, dataplane.clock().now()));
 }
 

@@ -80,6 +80,7 @@ private:
     [[nodiscard]] bool filter(ct::Packet& p);
     [[nodiscard]] bool destination(ct::Packet& p);
     [[nodiscard]] bool cross(ct::Packet& p, const nat::Rule& rule);
+    [[nodiscard]] bool leads_nowhere(const ct::Packet& p);
     void source(ct::Packet& p);
     [[nodiscard]] bool room(const ct::Packet& p);
     /// Where masquerade or redirect on a port maps to, or where the rule says.
@@ -179,6 +180,7 @@ bool Teller::route(ct::Packet& p, const ct::Addr& dst) {
     switch (hop.kind) {
         case HopKind::Unreachable:
         case HopKind::Discard:
+        case HopKind::Blackhole:
             return drop(ct::Drop::NoRoute);
         case HopKind::Local:
         case HopKind::Group:
@@ -326,6 +328,18 @@ bool Teller::destination(ct::Packet& p) {
     return true;
 }
 
+/// True if it ends at an external address at which nobody is.
+bool Teller::leads_nowhere(const ct::Packet& p) {
+    const nat::Mappings* const mappings = at_.nat.mappings();
+    if (!at_.nat.leads_nowhere(p) ||
+        (mappings != nullptr && mappings->find(at_.nat.external_endpoint(p.tuple))))
+        return false;
+    story_.add("nat", "drop", drop_text(ct::Drop::NatFiltered));
+    verdict_ = "drop";
+    reason_ = ct::name_of(ct::Drop::NatFiltered);
+    return true;
+}
+
 void Teller::source(ct::Packet& p) {
     const bool over = nat::crosses(p);
     if (!(over || at_.rules.has_snat()) || p.out_port >= at_.config.ports.size()) return;
@@ -434,7 +448,7 @@ void Teller::newcomer(const ct::Tuple& t, ct::PortId in_port) {
         if (!destination(p)) return;
     }
     const ct::Addr dst = opens ? p.reply.src : p.tuple.dst;
-    if (!route(p, dst) || !filter(p)) return;
+    if (!route(p, dst) || !filter(p) || leads_nowhere(p)) return;
     if (opens) {
         source(p);
         if (!room(p)) return;

@@ -14,6 +14,7 @@
 #include "dataplane/control/story.hpp"
 #include "dataplane/forward.hpp"
 #include "nat/rule_set.hpp"
+#include "nat/setup.hpp"
 
 namespace dp {
 
@@ -23,6 +24,7 @@ struct Outlook {
     const ct::Conntrack& conntrack;
     const nat::RuleSet& rules;
     const Forward& forward;
+    const nat::Setup& nat;
 };
 
 /// The story of the flow with tuple `t`, whose packets come in by `in_port`; kNoPort: not said. Any

@@ -180,7 +180,7 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
     if (!p.alive()) return false;
     forward_.route(w, p, destination_of(p), now);
     if (!p.alive() || !admit(w, p, now)) return false;
-    p.drop = nat_.source(w, p, now);
+    p.drop = nat_.leads_nowhere(p) ? Drop::NatFiltered : nat_.source(w, p, now);
     if (p.tell_sender) forward_.reject(w, p, p.drop, now);
     if (!p.alive()) return false;
 
@@ -197,7 +197,7 @@ bool Pipeline::bind(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
                 break;
         }
         p.drop = nat_.next_mapping(w, p, now);
-        if (p.drop == Drop::NatPortReject) forward_.reject(w, p, p.drop, now);
+        if (p.tell_sender) forward_.reject(w, p, p.drop, now);
         if (!p.alive()) return false;
     }
     p.drop = rules_.has_nat() ? Drop::NatNoPort : Drop::CtClash;
@@ -220,6 +220,10 @@ void Pipeline::pass(ct::WorkerId w, Packet& p, ct::Nanos now, Skipped& skipped) 
     if (!p.alive()) return;
     if (rules_.must_not_leave(p)) {
         p.drop = p.no_room ? Drop::NatUntracked : Drop::NatInvalid;
+        return;
+    }
+    if (!p.conn.valid() && nat_.leads_nowhere(p)) {
+        p.drop = Drop::NatFiltered;
         return;
     }
     if (p.state == ct::CtState::Established && rules_.filter_skips_established()) {

@@ -33,6 +33,8 @@ inline constexpr NextHop kGroup{.kind = HopKind::Group, .family = ct::Family::No
 inline constexpr NextHop kLocal{.kind = HopKind::Local, .family = ct::Family::None, .gateway = {}};
 
 [[nodiscard]] NextHop hop_of(const RouteConfig& route) noexcept {
+    if (route.port == ct::kNoPort)
+        return {.kind = HopKind::Blackhole, .family = route.to.family, .gateway = {}};
     return {.kind = route.via.has_value() ? HopKind::Gateway : HopKind::Link,
             .family = route.to.family,
             .port = route.port,

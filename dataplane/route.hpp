@@ -29,6 +29,7 @@ namespace dp {
 enum class HopKind : std::uint8_t {
     Unreachable,  ///< no route
     Discard,      ///< must not be forwarded: foreign multicast, link-local scope
+    Blackhole,    ///< a route says that it ends here
     Local,        ///< one of Sluice's own addresses
     Group,        ///< broadcast of a subnet, or a multicast group of the link: taken in, no errors
     Link,         ///< the destination is a neighbour on `port`

@@ -356,18 +356,23 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     if (field == nullptr || (p.lease & lease::kSource) != 0) return ct::Drop::NatNoPort;
     const bool kept_port = p.reply.*field == p.original.sport;
     let_go(w, p, kept_port, now);
+    // The rule is found as source() found it.
     const bool leaves = p.out_port != ct::kNoPort && p.out_port != ct::kLocalPort;
+    const bool turned =
+        leaves && (p.lease & lease::kDestination) != 0 && p.mapping_port != ct::kNoPort;
     const std::optional<Hairpin> hairpin =
-        leaves && rules_.has_hairpin() ? hairpin_of(p) : std::nullopt;
-    const ct::PortId leaves_by = hairpin ? hairpin->as_from : p.out_port;
+        leaves && !turned && rules_.has_hairpin() ? hairpin_of(p) : std::nullopt;
+    const ct::PortId leaves_by = turned ? p.mapping_port : hairpin ? hairpin->as_from : p.out_port;
     const Rule* rule = nullptr;
     if (crosses(p))
         rule = rules_.peek_nat64(p);
+    else if (turned)
+        rule = rules_.peek_turned(p, leaves_by);
     else if (leaves)
         rule = rules_.peek_snat(p, leaves_by);
     if (rule != nullptr && (p.lease & lease::kSubscriber) != 0 && knows_subscribers(*rule) &&
         carriers_->at(rule->carrier).gives_ports())
-        return next_for_subscriber(w, p, *rule, field, now);
+        return told_of(p, next_for_subscriber(w, p, *rule, field, now), rule->behaviour);
     const Range* range = rule != nullptr ? range_of(workers_[w].made, *rule, p.reply.family,
                                                     leaves_by, p.original.src)
                                          : nullptr;

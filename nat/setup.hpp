@@ -58,8 +58,9 @@
 // however it ends (ct::Release), and the mapping goes with its last. A packet that opens a
 // connection to a mapping's external endpoint is taken to the inside endpoint if the rule's
 // filtering lets its sender in; if it comes from inside, its source is translated as well, as if it
-// had been outside (hairpin, RFC 4787 REQ-9), and it is let in, being a neighbour's. Endpoint-
-// dependent mappings to the same addresses keep off the ports of the others, and those off theirs.
+// had been outside (hairpin, RFC 4787 REQ-9), and it is let in, being a neighbour's. One for which
+// there is no mapping ends here (leads_nowhere()). Endpoint-dependent mappings to the same
+// addresses keep off the ports of the others, and those off theirs.
 //
 // Between the families (setup_families.cpp). A nat64 rule's mappings may be of either kind. With
 // endpoint-independent ones the inside endpoint is IPv6 and the external one IPv4; a packet of IPv4
@@ -217,6 +218,20 @@ public:
         return choose_destination(w, p, now);
     }
 
+    /// After routing: true of a packet that opens a connection, or has none, to an external address
+    /// of source rules that no dnat rule and no mapping has taken further, if
+    ///   - it would leave by the port that it came in by: whoever sent it here sends it here again;
+    ///   - it opens a connection to Sluice itself, at a port that a mapping may be given: for as
+    ///     long as it is repeated, its tuple would keep the port from the host inside that has it
+    ///     for all others. It ends as it would if the mapping were there and let nobody in (RFC
+    ///     4787 REQ-8; RFC 5382 REQ-4a: no answer).
+    [[nodiscard]] bool leads_nowhere(const ct::Packet& p) const noexcept {
+        const bool local = p.out_port == ct::kLocalPort || p.out_port == ct::kNoPort;
+        if ((!local && p.out_port != p.in_port) || p.in_port == ct::kLocalPort) [[likely]]
+            return false;
+        return is_nobodys(p, local);
+    }
+
     /// After routing and filtering: applies snat or masquerade to p.reply.dst and p.reply.dport (of
     /// ICMP: the id). A packet without an out_port, being for Sluice itself, keeps its source. Sets
     /// p.masquerade_port.
@@ -238,6 +253,11 @@ public:
     /// The endpoint that `t` is addressed to, as mappings() knows it: of an answer to an ICMP query
     /// with its identifier, and an IPv4 one where an IPv6 host calls it by a prefix of nat64.
     [[nodiscard]] Endpoint external_endpoint(const ct::Tuple& t) const noexcept;
+
+    /// The ports, or identifiers, of an external address that source rules may give away: disjoint
+    /// ranges in order. None if no rule maps there. For control.
+    [[nodiscard]] std::vector<PortRange> room_at(ct::Family family, const ct::Addr& addr,
+                                                 std::uint8_t proto) const;
 
     /// In the place of destination() and source(), for a connection that another one announced:
     /// whatever the rules say, it is translated as its master is (Linux's nat-follow-master). It
@@ -311,6 +331,7 @@ private:
     [[nodiscard]] ct::Drop enter_from_outside(ct::WorkerId w, ct::Packet& p,
                                               ct::Nanos now) noexcept;
     [[nodiscard]] bool lets_in(const Mappings::Mapping& m, const ct::Addr& remote) const noexcept;
+    [[nodiscard]] bool is_nobodys(const ct::Packet& p, bool local) const noexcept;
     [[nodiscard]] ct::Drop map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rule,
                                              const Range& range, ct::Be16 ct::Tuple::*field,
                                              ct::Nanos now) noexcept;

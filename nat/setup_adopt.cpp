@@ -235,9 +235,7 @@ Setup::Way Setup::way_to(const Endpoint& external, const Rule* met, ct::PortId l
     if (met != nullptr)
         if (const auto range = range_to(*met, leaves_by)) return {met, *range};
     for (const Rule& rule : rules_.rules()) {
-        const bool maps_sources = rule.action == Action::Snat ||
-                                  rule.action == Action::Masquerade || rule.action == Action::Nat64;
-        if (rule.chain != Chain::Nat || !maps_sources) continue;
+        if (rule.chain != Chain::Nat || !maps_sources(rule)) continue;
         if (!rule.behaviour.endpoint_independent() && !knows_subscribers(rule)) continue;
         if (const auto range = range_to(rule, port_of(rule, external))) return {&rule, *range};
     }

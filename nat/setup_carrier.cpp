@@ -19,6 +19,8 @@
 #include "nat/setup.hpp"
 #include "nat/setup_parts.hpp"
 
+#include <algorithm>
+
 namespace nat {
 namespace {
 
@@ -220,6 +222,42 @@ ct::Drop Setup::choose_for_subscriber(ct::WorkerId w, ct::Packet& p, const Rule&
     if (!choose_external(w, p, rule, range, external, now)) return ct::Drop::NatNoPort;
     static_cast<void>(carrier.take(grant, {}, external.proto, 0, Carrier::Use::Alone));
     return ct::Drop::None;
+}
+
+std::vector<PortRange> Setup::room_at(ct::Family family, const ct::Addr& addr,
+                                      std::uint8_t proto) const {
+    const auto maps_to_it = [&](const Rule& rule, const Range& range) noexcept {
+        const int p = rule.match.proto;
+        const bool echo = rule.action == Action::Nat64 && p == ct::ipproto::kIcmpv6;
+        if (!maps_sources(rule) || (p >= 0 && (echo ? ct::ipproto::kIcmp : p) != proto))
+            return false;
+        if (!uses_own_address(rule)) return range.family == family && range.contains(addr);
+        const std::vector<PortAddresses>& ports = ports_.get();
+        for (ct::PortId id = 0; id < ports.size(); ++id) {
+            const auto& own = family == ct::Family::Ipv4 ? ports[id].ipv4 : ports[id].ipv6;
+            const bool by_it = rule.match.out_port == ct::kNoPort || rule.match.out_port == id;
+            if (by_it && own && *own == addr) return true;
+        }
+        return false;
+    };
+    std::vector<PortRange> all;
+    for (std::size_t i = 0; i < ranges_.size(); ++i) {
+        const Rule& rule = rules_.rules()[i];
+        if (!maps_to_it(rule, ranges_[i])) continue;
+        if (knows_subscribers(rule) && carriers_->at(rule.carrier).gives_ports())
+            all.push_back(carriers_->at(rule.carrier).settings().ports);
+        else
+            all.push_back(rule.target.ports.any() ? port_class(proto, 0xffff) : rule.target.ports);
+    }
+    std::sort(all.begin(), all.end(), [](PortRange a, PortRange b) { return a.first < b.first; });
+    std::vector<PortRange> out;
+    for (const PortRange r : all) {
+        if (out.empty() || r.first > std::uint32_t{out.back().last} + 1)
+            out.push_back(r);
+        else
+            out.back().last = std::max(out.back().last, r.last);
+    }
+    return out;
 }
 
 /// Gives back what choose_for_subscriber() took.

@@ -2,12 +2,14 @@
 //
 // Setup where rules ask for endpoint-independent mappings: how a connection gets one, how somebody
 // outside comes in by one, and how it is given back.
+#include "nat/family.hpp"
 #include "nat/pref64.hpp"
 #include "nat/setup.hpp"
 #include "nat/setup_parts.hpp"
 #include "nat/wide.hpp"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace nat {
@@ -111,6 +113,23 @@ ct::Drop Setup::enter_from_outside(ct::WorkerId w, ct::Packet& p, ct::Nanos now)
         p.lease |= lease::kPermitIn;
     track_as(w, p, behaviour, ct::Dir::Reply, now);
     return ct::Drop::None;
+}
+
+/// leads_nowhere(), of a packet for Sluice itself, or one that would go back to where it came from.
+bool Setup::is_nobodys(const ct::Packet& p, bool local) const noexcept {
+    const ct::Tuple& t = p.tuple;
+    const bool has_been_led = (p.lease & lease::kDestination) != 0 || crosses(p) ||
+                              p.reply.src != t.dst ||
+                              (has_ports(t.proto) && p.reply.sport != t.dport);
+    if (p.conn.valid() && has_been_led) return false;
+    if (local)
+        return p.conn.valid() && has_ports(t.proto) &&
+               pools_.space_of(t.family, t.dst, t.proto) != Ports::kNoSpace;
+    const std::span<const Rule> rules = rules_.rules();
+    for (std::size_t i = 0; i < rules.size(); ++i)
+        if (maps_sources(rules[i]) && ranges_[i].family == t.family && ranges_[i].contains(t.dst))
+            return true;
+    return false;
 }
 
 ct::Drop Setup::map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rule,

@@ -27,6 +27,12 @@ using PortField = ct::Be16 ct::Tuple::*;
            (rule.action == Action::Nat64 && rule.target.family == ct::Family::None);
 }
 
+/// True if sources are mapped by the rule.
+[[nodiscard]] inline bool maps_sources(const Rule& rule) noexcept {
+    return rule.action == Action::Snat || rule.action == Action::Masquerade ||
+           rule.action == Action::Nat64;
+}
+
 /// The source endpoint.
 [[nodiscard]] inline Endpoint source_of(const ct::Tuple& t) noexcept {
     return {t.src, t.sport, t.zone, t.proto, t.family};

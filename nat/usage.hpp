@@ -18,8 +18,15 @@ struct AddressUsage {
     ct::Family family = ct::Family::None;
     ct::Addr addr;
     std::uint8_t proto = 0;
-    std::uint32_t ports = 0;  ///< ports, or ICMP identifiers, with a connection at least
+    std::uint32_t ports = 0;      ///< ports, or ICMP identifiers, with a connection at least
+    std::uint32_t available = 0;  ///< those that the rules may give away, in use or not
+    std::uint32_t in_use = 0;     ///< of these, those with a connection
     std::uint32_t connections = 0;
+
+    /// How much of what is available is in use, in percent.
+    [[nodiscard]] double percent() const noexcept {
+        return available == 0 ? 0 : 100.0 * in_use / available;
+    }
 };
 
 /// What one inside address has of it.

@@ -107,6 +107,7 @@ AddressBook AddressBook::with(const Config& config, ct::PortId port,
                                                to_string(a.prefix), config.ports[other].name)};
         }
     check_not_elsewhere(config, address);
+    check_address(config, port, address);
     AddressBook out = *this;
     out.ports_[port].push_back({address});
     return out;

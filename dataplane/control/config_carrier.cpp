@@ -4,6 +4,7 @@
 // action snat, of which masquerade takes some limits, and [nat_log].
 #include "dataplane/control/block_writer.hpp"
 #include "dataplane/control/config_parts.hpp"
+#include "dataplane/control/filter.hpp"
 #include "dataplane/control/notation.hpp"
 #include "nat/carrier.hpp"
 
@@ -176,23 +177,78 @@ void read_masquerade(Section& section, Config& config, nat::Rule& rule,
     config.carriers.push_back(std::move(out));
 }
 
-/// Reports a rule that gives out what `other` gives subscribers.
+/// The rule that gives subscribers ports of some of `range`, to which `rule` maps others; null if
+/// none does. An snat rule has nothing in common with one that only limits subscribers either: by
+/// the address it is known whose a connection is.
+const nat::CarrierSettings* giver_of(const Config& config, const nat::AddressRange& range,
+                                     const nat::Rule& rule) {
+    for (std::size_t i = 0; i < config.carriers.size(); ++i) {
+        const nat::CarrierSettings& s = config.carriers[i];
+        const bool matters =
+            s.blocks || s.deterministic || (!s.own_address && rule.action == nat::Action::Snat);
+        if (matters && i != rule.carrier && s.line != rule.line && range.overlaps(s.outside))
+            return &s;
+    }
+    return nullptr;
+}
+
+/// True if the rule maps sources to addresses of `family` that the port has.
+bool lends_address(const nat::Rule& rule, ct::PortId port, ct::Family family) {
+    if (rule.action == nat::Action::Nat64)
+        return rule.target.family == ct::Family::None && family == ct::Family::Ipv4;
+    const ct::PortId out = rule.match.out_port;
+    const auto may_be = [family](ct::Family f) { return f == ct::Family::None || f == family; };
+    return rule.action == nat::Action::Masquerade && may_be(rule.match.family) &&
+           may_be(rule.match.src.family) && (out == ct::kNoPort || out == port);
+}
+
+/// Reports a rule that maps others to addresses which another rule gives subscribers.
 void check_overlap(Section& section, const Config& config, const nat::Rule& rule) {
     const nat::Target& t = rule.target;
-    if (rule.action != nat::Action::Snat || t.family == ct::Family::None) return;
-    const nat::AddressRange own{t.family, t.first_addr, t.last_addr};
-    for (std::size_t i = 0; i < config.carriers.size(); ++i) {
-        const nat::CarrierSettings& other = config.carriers[i];
-        if (i == rule.carrier || other.own_address || other.line == rule.line ||
-            !own.overlaps(other.outside))
-            continue;
-        section.problem("to",
-                        fmt::format("the rule on line {} gives subscribers addresses of {}, too",
-                                    other.line, range_text(other.outside)),
-                        "who had an external port could not be told: give each rule addresses of "
-                        "its own");
+    const bool has_target = rule.action == nat::Action::Snat || rule.action == nat::Action::Nat64;
+    if (has_target && t.family != ct::Family::None) {
+        if (const auto* giver = giver_of(config, {t.family, t.first_addr, t.last_addr}, rule))
+            section.problem(
+                "to",
+                fmt::format("the rule on line {} gives subscribers addresses of {}, too",
+                            giver->line, range_text(giver->outside)),
+                "who had an external port could not be told: give each rule addresses "
+                "of its own");
         return;
     }
+    for (ct::PortId port = 0; port < config.ports.size(); ++port)
+        for (const InterfaceAddress& own : config.ports[port].addresses) {
+            const nat::Prefix& a = own.prefix;
+            if (!lends_address(rule, port, a.family)) continue;
+            const auto* giver = giver_of(config, {a.family, a.addr, a.addr}, rule);
+            if (giver == nullptr) continue;
+            section.problem(
+                "action",
+                fmt::format("{} of port '{}' is an address that the rule on line {} "
+                            "gives subscribers",
+                            to_string(a.family, a.addr), config.ports[port].name, giver->line),
+                "who had an external port could not be told: give subscribers "
+                "addresses that no port has");
+            return;
+        }
+}
+
+/// True if a raw rule puts connections into a zone.
+bool sets_zones(const Config& config) {
+    return std::any_of(config.rules.begin(), config.rules.end(), [](const nat::Rule& rule) {
+        const bool sets = rule.action == nat::Action::Zone || rule.action == nat::Action::Track;
+        return sets && rule.value != 0 && rule.scope != nat::ZoneScope::Reply;
+    });
+}
+
+/// Reports deterministic shares of subscribers whom nothing but their zone tells apart.
+void check_zones(Section& section, const Config& config, const nat::Rule& rule) {
+    if (rule.carrier >= config.carriers.size() || rule.match.zone >= 0) return;
+    if (!config.carriers[rule.carrier].deterministic || !sets_zones(config)) return;
+    section.problem("deterministic",
+                    "the raw rules make zones, and one address in two of them would have one share",
+                    "say whose subscribers these are, like zone = 1, and write a rule with "
+                    "addresses of its own for each other zone");
 }
 
 }  // namespace
@@ -259,6 +315,19 @@ void check_carriers(std::span<Section> sections, const Config& config,
         if (origin[i] == last) continue;  // the same `to`
         last = origin[i];
         check_overlap(sections[last], config, config.rules[i]);
+        check_zones(sections[last], config, config.rules[i]);
+    }
+}
+
+void check_address(const Config& config, ct::PortId port, const nat::Prefix& address) {
+    const nat::AddressRange range{address.family, address.addr, address.addr};
+    for (const nat::Rule& rule : config.rules) {
+        if (!lends_address(rule, port, address.family)) continue;
+        if (const auto* giver = giver_of(config, range, rule))
+            throw BadParameter{
+                fmt::format("{} is an address that the rule on line {} gives "
+                            "subscribers, and the one on line {} would give others",
+                            to_string(address.family, address.addr), giver->line, rule.line)};
     }
 }
 

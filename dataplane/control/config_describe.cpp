@@ -90,7 +90,10 @@ std::string describe(const Config& config) {
     for (const RouteConfig& r : config.routes) {
         fmt::format_to(to, "route {}", to_string(r.to));
         if (r.via) fmt::format_to(to, " via {}", to_string(r.to.family, *r.via));
-        fmt::format_to(to, " port {}\n", config.ports[r.port].name);
+        if (r.port == ct::kNoPort)
+            out += " is a blackhole\n";
+        else
+            fmt::format_to(to, " port {}\n", config.ports[r.port].name);
     }
     for (const NeighbourConfig& n : config.neighbours)
         fmt::format_to(to, "neighbour {} is {} on port {}\n", to_string(n.family, n.address),

@@ -50,10 +50,13 @@ void read_conn_match(Section& section, nat::ConnMatch& out);
 /// rule.carrier. `src` is what the rule lists as such.
 void read_carrier(Section& section, Config& config, nat::Rule& rule,
                   std::span<const nat::Prefix> src);
-/// Reports rules of `sections` that give out what subscribers are given by another. `origin[i]` is
-/// the section that rule i comes from.
+/// Reports rules of `sections` that give out what subscribers are given by another, and shares that
+/// subscribers of two zones would have. `origin[i]` is the section that rule i comes from.
 void check_carriers(std::span<Section> sections, const Config& config,
                     std::span<const std::size_t> origin);
+/// Throws BadParameter if `port` may not have the address, because one rule gives it to subscribers
+/// and another would give it to others.
+void check_address(const Config& config, ct::PortId port, const nat::Prefix& address);
 /// What read_carrier() and read_nat_log() read, for the log.
 [[nodiscard]] std::string describe_carrier(const nat::CarrierSettings& settings);
 [[nodiscard]] std::string describe_nat_log(const BlockLogConfig& log);

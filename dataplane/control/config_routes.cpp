@@ -76,6 +76,14 @@ ct::PortId read_route_port(Section& section, const Config& config,
     return id;
 }
 
+/// Reports what a route that leads nowhere does not have.
+void check_blackhole(Section& section) {
+    for (const std::string_view key : {"via", "port"})
+        if (section.has(key))
+            section.problem(key, fmt::format("a route with 'blackhole' has a '{}'", key),
+                            "leave one of the two out");
+}
+
 void check_without_gateway(Section& section, const Config& config, const RouteConfig& route) {
     if (section.has("via")) return;
     if (route.to.length == 0) {
@@ -129,13 +137,18 @@ void read_route(Section& section, Config& config, Lines<RouteKey>& defined) {
         section.problem_at(section.line(), "[[route]] has no 'to'",
                            "write a prefix, like to = \"0.0.0.0/0\"");
     const auto prefix = to ? read_prefix(section, "to", *to) : std::nullopt;
+    bool blackhole = false;
+    section.flag("blackhole", blackhole);
     const auto via = read_station(section, "via");
-    route.port = read_route_port(section, config, via);
+    if (blackhole)
+        check_blackhole(section);
+    else
+        route.port = read_route_port(section, config, via);
     if (via) check_on_link(section, "via", config, route.port, *via);
     section.finish();
     if (!prefix) return;
     route.to = *prefix;
-    check_without_gateway(section, config, route);
+    if (!blackhole) check_without_gateway(section, config, route);
     check_duplicate(section, config, route, defined);
     if (via && via->family != route.to.family)
         section.problem("via", fmt::format("'via' is not of the family of {}", to_string(route.to)),

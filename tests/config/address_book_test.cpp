@@ -52,6 +52,26 @@ TEST(AddressBook, BeginsAsTheConfigurationAndGrowsAtTheEnd) {
     EXPECT_EQ(after.source_for(kWan, Family::Ipv4, addr("100.64.0.1")), addr("203.0.113.1"));
 }
 
+// Who had an external port could not be told.
+TEST(AddressBook, WhatSubscribersAreGivenIsNoAddressToMasqueradeWith) {
+    const dp::Config config = dp::test::with_ports(
+        "[[rule]]\nchain = \"nat\"\naction = \"snat\"\nout = \"wan\"\nsrc = \"10.0.0.0/8\"\n"
+        "to = \"192.0.2.0-192.0.2.7\"\nblocks = {}\n"
+        "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"\nout = \"wan\"\n");
+    const AddressBook book{config};
+
+    EXPECT_NO_THROW((void)book.with(config, kLan, prefix("192.0.2.1/29")));
+    EXPECT_NO_THROW((void)book.with(config, kWan, prefix("192.0.2.9/29")));
+    try {
+        (void)book.with(config, kWan, prefix("192.0.2.1/29"));
+        ADD_FAILURE();
+    } catch (const BadParameter& e) {
+        EXPECT_STREQ(e.what(),
+                     "192.0.2.1 is an address that the rule on line 3 gives subscribers, and the "
+                     "one on line 10 would give others");
+    }
+}
+
 TEST(AddressBook, TheNextOneIsPrimaryWhenTheFirstHasGone) {
     const AddressBook two =
         AddressBook{two_ports()}.with(two_ports(), kWan, prefix("203.0.113.2/24"));

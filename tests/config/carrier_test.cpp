@@ -133,6 +133,29 @@ TEST(CarrierConfig, TheLogHasDestinations) {
     EXPECT_FALSE(with_ports("").nat_log.on());
 }
 
+/// Subscribers are given the WAN port's own address.
+const std::string kBlocksOfThePort =
+    "[[rule]]\nchain = \"nat\"\naction = \"snat\"\nout = \"wan\"\nsrc = \"10.0.0.0/8\"\n"
+    "to = \"203.0.113.1\"\nblocks = {}\n";
+const std::string kZoneOfThePort =
+    "[[rule]]\nchain = \"raw\"\nin = \"lan\"\naction = \"zone\"\nvalue = 1\n";
+
+// Masquerade by another port, or for another family, takes other addresses.
+TEST(CarrierConfig, APortsOwnAddressMayBeGivenByOneRule) {
+    const Config c = with_ports(
+        kBlocksOfThePort + "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"\nout = \"lan\"\n" +
+        "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"\nout = \"wan\"\nfamily = \"ipv6\"\n");
+
+    EXPECT_EQ(c.carriers.size(), 1U);
+}
+
+TEST(CarrierConfig, SharesBelongToOneZone) {
+    EXPECT_EQ(with_ports(kZoneOfThePort + snat("zone = 1\ndeterministic = {}\n")).carriers.size(),
+              1U);
+    EXPECT_EQ(with_ports(kZoneOfThePort + snat("blocks = {}\n")).carriers.size(), 1U)
+        << "blocks are given to an address in its zone";
+}
+
 struct Mistake {
     const char* title;
     std::string text;
@@ -238,6 +261,31 @@ const std::vector<Mistake>& all_mistakes() {
              "to = \"192.0.2.7\"  #!\n",
          "the rule on line 3 gives subscribers addresses of 192.0.2.0-192.0.2.7, too",
          "who had an external port could not be told: give each rule addresses of its own"},
+        {"AddressesOfNat64",
+         snat("blocks = {}\n") +
+             "[[rule]]\nchain = \"nat\"\naction = \"nat64\"\nprefix = \"64:ff9b::/96\"\n"
+             "to = \"192.0.2.7\"  #!\n",
+         "the rule on line 3 gives subscribers addresses of 192.0.2.0-192.0.2.7, too",
+         "who had an external port could not be told: give each rule addresses of its own"},
+        {"AddressOfMasquerade",
+         kBlocksOfThePort +
+             "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"  #!\nout = \"wan\"\n"
+             "src = \"172.16.0.0/12\"\n",
+         "203.0.113.1 of port 'wan' is an address that the rule on line 3 gives subscribers",
+         "who had an external port could not be told: give subscribers addresses that no port has"},
+        {"AddressOfMasqueradeByAnyPort",
+         kBlocksOfThePort + "[[rule]]\nchain = \"nat\"\naction = \"masquerade\"  #!\n",
+         "203.0.113.1 of port 'wan' is an address that the rule on line 3 gives subscribers",
+         "who had an external port could not be told: give subscribers addresses that no port has"},
+        {"AddressOfNat64ByItsPort",
+         kBlocksOfThePort +
+             "[[rule]]\nchain = \"nat\"\naction = \"nat64\"  #!\nprefix = \"64:ff9b::/96\"\n",
+         "203.0.113.1 of port 'wan' is an address that the rule on line 3 gives subscribers",
+         "who had an external port could not be told: give subscribers addresses that no port has"},
+        {"SharesInZones", kZoneOfThePort + snat("deterministic = {}  #!\n"),
+         "the raw rules make zones, and one address in two of them would have one share",
+         "say whose subscribers these are, like zone = 1, and write a rule with addresses of its "
+         "own for each other zone"},
         {"LogOfNothing", "[nat_log]  #!\n", "[nat_log] has neither 'file' nor 'syslog'",
          "say where records are to go"},
         {"LogByTcp", "[nat_log]\nsyslog = \"tcp:192.0.2.9\"  #!\n",

@@ -488,6 +488,10 @@ const std::vector<Mistake>& route_mistakes() {
     static const std::vector<Mistake> kAll{
         {"RouteWithoutTo", kTwoPorts + "[[route]]  #!\nvia = \"203.0.113.254\"\n",
          "[[route]] has no 'to'", "write a prefix, like to = \"0.0.0.0/0\""},
+        {"BlackholeWithAGateway",
+         kTwoPorts +
+             "[[route]]\nto = \"0.0.0.0/0\"\nblackhole = true\nvia = \"203.0.113.254\"  #!\n",
+         "a route with 'blackhole' has a 'via'", "leave one of the two out"},
         {"RouteWithoutGatewayAndPort", kTwoPorts + "[[route]]  #!\nto = \"198.51.100.0/24\"\n",
          "[[route]] has neither 'via' nor 'port'", "name the gateway, like via = \"192.0.2.254\""},
         {"DefaultRouteWithoutGateway",

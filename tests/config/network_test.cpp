@@ -133,6 +133,13 @@ TEST(Route, MayLieOnTheLink) {
     EXPECT_FALSE(c.routes[0].via);
 }
 
+TEST(Route, MayLeadNowhere) {
+    const Config c = with_ports("[[route]]\nto = \"192.0.2.0/26\"\nblackhole = true\n");
+
+    EXPECT_EQ(c.routes.at(0).port, ct::kNoPort);
+    EXPECT_NE(describe(c).find("\nroute 192.0.2.0/26 is a blackhole\n"), std::string::npos);
+}
+
 TEST(Route, MayHaveALinkLocalGatewayWhereThePortIsNamed) {
     const Config c = with_ports("[[route]]\nto = \"::/0\"\nvia = \"fe80::1\"\nport = \"wan\"\n");
 

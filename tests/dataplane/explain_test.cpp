@@ -74,6 +74,7 @@ to = "192.0.2.7:80"
 class Explain : public testing::Test {
 protected:
     void set_up(const std::string& text) {
+        nat_.reset();
         config_ = dp::parse_config(text, "test.toml");
         table_ = std::make_unique<ct::Conntrack>(config_.conntrack, 1, 1, features_of(config_));
         rules_ =
@@ -81,9 +82,10 @@ protected:
         forward_ = std::make_unique<dp::Forward>(
             config_, std::vector<dp::PortLink>(config_.ports.size()),
             std::vector<rte_mempool*>{pool_.get()}, std::span{counters_});
+        nat_ = std::make_unique<nat::Setup>(*rules_, *table_, dp::AddressBook{config_}.for_nat());
     }
     Story explain(const char* flow, const char* in = "") {
-        const dp::Outlook at{config_, *table_, *rules_, *forward_};
+        const dp::Outlook at{config_, *table_, *rules_, *forward_, *nat_};
         return explain_flow(at, whole_tuple(dp::parse_flow_pattern(flow)), config_.find_port(in),
                             kNow);
     }
@@ -98,6 +100,7 @@ protected:
     std::unique_ptr<ct::Conntrack> table_;
     std::unique_ptr<nat::RuleSet> rules_;
     std::unique_ptr<dp::Forward> forward_;
+    std::unique_ptr<nat::Setup> nat_;
 };
 
 /// The step of that stage, the `skip`th if there are more.
@@ -148,10 +151,28 @@ TEST_F(Explain, ATranslatedDestination) {
     EXPECT_EQ(step(s, "route").facts.at("out"), "lan");
 }
 
+TEST_F(Explain, WhoCallsAPortThatNoMappingHas) {
+    constexpr const char* kIndependent = R"(
+[[rule]]
+chain = "nat"
+action = "masquerade"
+out = "wan"
+mapping = "endpoint-independent"
+)";
+    set_up(std::string{kNetwork} + kIndependent);
+
+    const Story s = explain("udp 203.0.113.5:4000 > 198.51.100.1:6000", "wan");
+
+    EXPECT_EQ(s.head.at("reason"), "nat_filtered");
+    EXPECT_EQ(step(s, "nat").result, "drop");
+    EXPECT_EQ(explain("icmp 203.0.113.5 > 198.51.100.1", "wan").head.at("verdict"), "accept");
+}
+
 TEST_F(Explain, WhatGoesNowhereAndWhatIsSluicesOwn) {
-    set_up(kNetwork);
+    set_up(std::string{kNetwork} + "[[route]]\nto = \"10.1.0.0/16\"\nblackhole = true\n");
 
     EXPECT_EQ(explain("udp 192.0.2.9:4000 > 10.0.0.1:53").head.at("reason"), "no_route");
+    EXPECT_EQ(explain("udp 192.0.2.9:4000 > 10.1.0.1:53").head.at("reason"), "no_route");
     EXPECT_EQ(step(explain("icmp 192.0.2.9 > 192.0.2.1"), "route").result, "local");
 }
 

@@ -241,6 +241,14 @@ TEST_F(Forwarding, NoRouteTellsTheSender) {
     EXPECT_EQ(tracking_, dp::LocalPacket::Tracking::Untracked);
 }
 
+TEST_F(Forwarding, ABlackholeTellsNobody) {
+    config_.routes = {{.to = test::prefix("0.0.0.0/0"), .via = std::nullopt}};
+
+    EXPECT_EQ(send(outward().udp(1, 2).payload("x").build(), kLan).drop, Drop::NoRoute);
+
+    EXPECT_TRUE(packets().empty());
+}
+
 TEST_F(Forwarding, APortThatIsDownIsNotRoutedTo) {
     know_neighbours();
     const Bytes packet = outward().udp(1, 2).payload("x").build();

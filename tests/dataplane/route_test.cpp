@@ -55,6 +55,18 @@ TEST_F(Routes, TheLongestPrefixWins) {
     EXPECT_EQ(to("203.0.114.0").gateway, addr("198.51.100.254"));
 }
 
+TEST_F(Routes, ABlackholeEndsWhatNoLongerPrefixLeadsElsewhere) {
+    config_.routes.push_back({.to = test::prefix("203.0.113.0/24"), .via = std::nullopt});
+    config_.routes.push_back({.to = test::prefix("2001:db8:9::/48"), .via = std::nullopt});
+    config_.routes.push_back(
+        {.to = test::prefix("203.0.113.64/28"), .via = addr("192.0.2.3"), .port = test::kLan});
+
+    EXPECT_EQ(to("203.0.113.63").kind, HopKind::Blackhole);
+    EXPECT_EQ(to("203.0.113.64").kind, HopKind::Gateway);
+    EXPECT_EQ(to("2001:db8:9::1").kind, HopKind::Blackhole);
+    EXPECT_EQ(to("203.0.114.0").kind, HopKind::Gateway);
+}
+
 TEST_F(Routes, AHostRouteOfEitherFamilyIsFound) {
     config_.routes.push_back(
         {.to = test::prefix("203.0.113.9/32"), .via = std::nullopt, .port = test::kLan});

@@ -388,7 +388,9 @@ filtering = "address-dependent\""""
 
 
 # Without it the peer's first packet, if it comes before a hole is there, opens a connection to the
-# gateway itself, whose tuple is then taken from the mapping that was to be: with Linux, too.
+# gateway itself. Its tuple is then taken, and an endpoint-dependent mapping towards that peer gets
+# another port, which the peer does not know: with Linux, too. Endpoint-independent mappings need no
+# such firewall, as packets to ports that may become theirs open nothing.
 FIREWALL = """
 [filter]
 policy = "drop"
@@ -409,6 +411,7 @@ class Punch(LabCase):
     """Two peers behind two gateways, and a rendezvous between them (RFC 5128 3.3)."""
 
     behaviour = ""
+    firewall = FIREWALL
 
     @classmethod
     def lay_out(cls):
@@ -418,7 +421,7 @@ class Punch(LabCase):
         cls.internet.ip("addr", "add", "203.0.113.9/24", "dev", "br0")
         cls.peers = []
         for number, wan in ((1, "203.0.113.101"), (2, "203.0.113.102")):
-            config = NAT.format(wan=wan, behaviour=cls.behaviour) + FIREWALL
+            config = NAT.format(wan=wan, behaviour=cls.behaviour) + cls.firewall
             station = Station("lan", f"peer{number}", [f"{CLIENT}/24"], [("default", INSIDE)])
             router = SluiceRouter(cls.lab, config, [station], ipv6=False, host=f"sluice{number}")
             router.gateway.ip("link", "set", "wan", "netns", cls.internet.netns, "name",
@@ -460,6 +463,7 @@ class PunchIndependent(Punch):
 
     behaviour = """random = true
 mapping = "endpoint-independent\""""
+    firewall = ""
 
     def test_a_hole_is_punched_through_both(self):
         self.assertEqual([said["heard"] for said in self.punch()], ["both", "both"])

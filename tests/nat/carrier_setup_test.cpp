@@ -290,6 +290,33 @@ TEST(CarrierSetup, TheSenderIsToldWhereTheRuleSaysSo) {
     }
 }
 
+// The refusal may come late: somebody takes the tuple of the last port between choice and
+// confirmation.
+TEST(CarrierSetup, TheSenderIsToldEvenIfTheLastPortIsLostAtTheEnd) {
+    nat::CarrierSettings s = blocks();
+    s.outside.last = addr(kExternal);
+    s.blocks->most = 1;
+    for (const auto exhausted : {nat::NoPort::Drop, nat::NoPort::Icmp}) {
+        nat::Rule r = test::snat(test::target(kExternal, {2000, 2063}));
+        r.carrier = 0;
+        r.behaviour.exhausted = exhausted;
+        const nat::Rule server =
+            test::dnat(kExternal, ct::ipproto::kUdp, {}, test::target("10.0.0.99"));
+        NatBox box{{r, server}, 4096, nat::Action::Accept, {}, {s}};
+        for (std::uint16_t n = 0; n < 15; ++n)
+            ASSERT_EQ(box.send(udp("10.0.0.7", static_cast<std::uint16_t>(4000 + n)), kLan).drop(),
+                      Drop::None);
+        box.before_confirm = [&](ct::Packet& p) {
+            (void)box.send(udp(kServer, 53, kExternal, p.reply.dport.host()), kWan);
+        };
+
+        const Outcome last = box.send(udp("10.0.0.7", 4015), kLan);
+
+        EXPECT_EQ(last.drop(), Drop::NatBlockLimit);
+        EXPECT_EQ(last.packet.tell_sender, exhausted == nat::NoPort::Icmp);
+    }
+}
+
 TEST(CarrierSetup, LimitsAloneCountConnectionsOfAnOrdinaryRule) {
     nat::CarrierSettings s = blocks();
     s.blocks.reset();

@@ -353,20 +353,51 @@ TEST(Filtering, AddressAndPortDependentLetsOnlyAnswersIn) {
     EXPECT_EQ(box.table().count(), 1U);
 }
 
-TEST(Filtering, WithoutAMappingPacketsGoTheirWay) {
+TEST(Filtering, WithoutAMappingNobodyComesIn) {
     Rule rule = independent();
     rule.match.src = test::prefix("10.0.0.0/8");
     NatBox box{{rule}};
     (void)box.send(udp("10.0.0.7", 4000, kServer, 53), kLan);
 
-    const auto in = box.send(udp(kOther, 999, kExternal, 4001), kWan);
-
-    EXPECT_EQ(in.drop(), Drop::None);
-    EXPECT_EQ(in.destination(), endpoint(kExternal, 4001));
-    EXPECT_EQ(
-        box.send(PacketBuilder{}.ipv4(kOther, kExternal).echo(4000, 1), kWan).destination().first,
-        addr(kExternal))
+    EXPECT_EQ(box.send(udp(kOther, 999, kExternal, 4001), kWan).drop(), Drop::NatFiltered);
+    EXPECT_EQ(box.send(PacketBuilder{}.ipv4(kOther, kExternal).echo(4000, 1), kWan).drop(),
+              Drop::NatFiltered)
         << "nobody opens a connection to an identifier";
+    EXPECT_EQ(box.table().count(), 1U);
+}
+
+// RFC 4787 REQ-1, RFC 5382 REQ-4: an entry of Sluice's own, which each further packet would keep
+// alive, would have the tuple that the host inside needs.
+TEST(Filtering, WhoCallsBeforeThereIsAMappingDoesNotPreventIt) {
+    for (const bool tcp : {false, true}) {
+        Rule rule = test::masquerade();
+        rule.behaviour.mapping = nat::Mapping::EndpointIndependent;
+        NatBox box{{rule}};
+        const auto make = tcp ? syn : udp;
+        constexpr const char* kOwn = "203.0.113.1";
+        for (int n = 0; n < 3; ++n, box.now += kNanosPerSecond)
+            EXPECT_EQ(box.send(make(kOther, 51820, kOwn, 6000), kWan).drop(), Drop::NatFiltered);
+        EXPECT_EQ(box.table().count(), 0U);
+
+        const auto out = box.send(make("10.0.0.7", 6000, kOther, 51820), kLan);
+
+        ASSERT_EQ(out.drop(), Drop::None);
+        EXPECT_EQ(out.source(), endpoint(kOwn, 6000));
+        EXPECT_EQ(box.send(make(kOther, 51820, kOwn, 6000), kWan).destination(),
+                  endpoint("10.0.0.7", 6000));
+    }
+}
+
+TEST(Filtering, SluiceItselfIsPingedAllTheSameAndServesWhereNoMappingsAre) {
+    Rule rule = test::masquerade();
+    rule.behaviour.mapping = nat::Mapping::EndpointIndependent;
+    NatBox box{{rule}};
+    const auto ping = PacketBuilder{}.ipv4(kOther, "203.0.113.1").echo(77, 1);
+
+    EXPECT_EQ(box.send(ping, kWan).drop(), Drop::None);
+    EXPECT_EQ(box.send(udp("10.0.0.7", 6000, "192.168.1.1", 53), kLan).drop(), Drop::None);
+    EXPECT_EQ(box.send(udp("10.0.0.7", 6000, "203.0.113.1", 53), kLan).drop(), Drop::NatFiltered);
+    EXPECT_EQ(box.table().count(), 2U);
 }
 
 TEST(Filtering, AConnectionFromOutsideKeepsTheMapping) {
@@ -404,6 +435,25 @@ TEST(Hairpin, TwoInsideHostsMeetByTheirExternalEndpoints) {
         EXPECT_EQ(box.setup().mappings()->records(), 0U);
         EXPECT_EQ(taken(box), 0U);
     }
+}
+
+// The rule that a hairpin meets holds for its second choice, too.
+TEST(Hairpin, WhoLosesHisPortGetsAnotherOfTheRulesRange) {
+    Rule server = independent();
+    server.match.src = test::prefix("10.0.0.2");
+    const Rule clients = test::snat(test::target(kExternal, {5000, 5009}));
+    NatBox box{{server, clients}};
+    (void)box.send(udp("10.0.0.2", 4002, kServer, 53), kLan);
+    const auto call = [&](const char* from) {
+        return box.send(udp(from, 5005, kExternal, 4002), kLan).source();
+    };
+
+    EXPECT_EQ(call("10.0.0.1"), endpoint(kExternal, 5005));
+    const Endpoint second = call("10.0.0.3");
+
+    EXPECT_EQ(second.first, addr(kExternal));
+    EXPECT_NE(second.second, 5005);
+    EXPECT_TRUE(5000 <= second.second && second.second <= 5009) << second.second;
 }
 
 TEST(Hairpin, AHostReachesItselfAndOneWithoutAMappingGetsOne) {

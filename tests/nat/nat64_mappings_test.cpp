@@ -304,22 +304,23 @@ TEST(Nat64FromOutside, EchoFindsTheHostThatHasItsIdentifier) {
         }
         EXPECT_EQ(ping(kOther, id).drop(), others ? Drop::None : Drop::NatFiltered);
         const auto nobodys = ping(kOther, static_cast<std::uint16_t>(id + 1));
-        EXPECT_EQ(nobodys.drop(), Drop::None);
-        EXPECT_EQ(nobodys.wire.dst, addr(kPool)) << "it is for the address itself";
+        EXPECT_EQ(nobodys.drop(), Drop::NatFiltered) << "and the address is nobody's";
         EXPECT_EQ(box.setup().mappings()->count(), 1U);
         expect_all_given_back(box);
     }
 }
 
-TEST(Nat64FromOutside, WithoutABindingIsNotTranslated) {
+// RFC 6146 3.5.2.2.
+TEST(Nat64FromOutside, WithoutABindingEndsHere) {
     NatBox box{{nat64()}};
     (void)box.send(six(kOne, kServer6).udp(4000, 53), kLan);
 
     const auto other_port = box.send(four(kOther, kPool).udp(53, 4001), kWan);
     const auto other_proto = box.send(four(kOther, kPool).tcp(53, 4000).flags("S"), kWan);
 
-    EXPECT_EQ(other_port.destination(), endpoint(kPool, 4001));
-    EXPECT_EQ(other_proto.destination(), endpoint(kPool, 4000));
+    EXPECT_EQ(other_port.drop(), Drop::NatFiltered);
+    EXPECT_EQ(other_proto.drop(), Drop::NatFiltered);
+    EXPECT_EQ(box.table().count(), 1U);
 }
 
 // RFC 6052 3.1: nobody of a private address is shown behind the well-known prefix.

@@ -194,6 +194,10 @@ private:
             p.drop = ct::Drop::NatInvalid;
             return;
         }
+        if (!p.conn.valid() && setup_.leads_nowhere(p)) {
+            p.drop = ct::Drop::NatFiltered;
+            return;
+        }
         if (inspect && !inspect(p, p.length + kRoom)) p.drop = ct::Drop::RuleDrop;
         const bool crosses = nat::rewrite({&p, 1});
         nat::adjust_sequences(table_, {&p, 1});
@@ -205,6 +209,7 @@ private:
         p.drop = setup_.destination(worker_, p, now);
         if (p.alive()) route(p);
         if (p.alive()) apply_filter(p);
+        if (p.alive() && setup_.leads_nowhere(p)) p.drop = ct::Drop::NatFiltered;
         if (p.alive()) p.drop = setup_.source(worker_, p, now);
         if (p.alive() && before_confirm) {
             worker_ = 1;

@@ -85,6 +85,16 @@ TEST(PrefixMapping, AdjustsTheInterfaceIdentifierBehindALongPrefix) {
     EXPECT_EQ(inside(p, "2001:db8:2:0:ffff:cf48:3:4"), "fd00:1::ffff:2:3:4");
 }
 
+// RFC 6296 3.7, which says "all zeros" where it speaks of all ones, as an erratum says.
+TEST(PrefixMapping, AnIdentifierOfAllOnesHasNoCounterpartAndOneOfZerosHas) {
+    const auto p = pair("fd00:1::", "2001:db8:2::", 64);
+
+    EXPECT_EQ(outside(p, "fd00:1::ffff:ffff:ffff:ffff"), "none");
+    EXPECT_EQ(inside(p, "2001:db8:2:0:ffff:ffff:ffff:ffff"), "none");
+    EXPECT_EQ(outside(p, "fd00:1::"), "2001:db8:2:0:cf46::");
+    EXPECT_EQ(inside(p, "2001:db8:2:0:cf46::"), "fd00:1::");
+}
+
 TEST(PrefixMapping, KeepsTheBitsBehindAPrefixThatEndsInsideAByte) {
     const auto p = pair("fd00:1:2:30::", "2001:db8:3:8::", 61);
 

@@ -845,4 +845,45 @@ TEST(NatSetup, NoTwoConnectionsEverShareAMappingAndAnswersFindTheirWay) {
     EXPECT_EQ(box.table().check_invariants(), "");
 }
 
+// ---- Packets to external addresses that are nobody's.
+
+// The router outside sends them here, so it would get them back until their TTL ends.
+TEST(NatSetup, WhatIsSentToAPoolAndIsNobodysDoesNotGoBack) {
+    Rule inside = snat(target("203.0.113.5-203.0.113.6"));
+    inside.match.src = test::prefix("10.0.0.0/8");
+    NatBox box{{inside}};
+    const auto stray = [&](const char* to) {
+        return box.send(PacketBuilder{}.ipv4("198.51.100.7", to).udp(53, 5000).payload("x"), kWan)
+            .drop();
+    };
+
+    EXPECT_EQ(stray("203.0.113.5"), ct::Drop::NatFiltered);
+    EXPECT_EQ(stray("203.0.113.6"), ct::Drop::NatFiltered);
+    EXPECT_EQ(box.send(PacketBuilder{}.ipv4("198.51.100.7", "203.0.113.5").echo(9), kWan).drop(),
+              ct::Drop::NatFiltered);
+    EXPECT_EQ(
+        box.send(PacketBuilder{}.ipv4("198.51.100.7", "203.0.113.5").tcp(1, 2).flags("R"), kWan)
+            .drop(),
+        ct::Drop::NatFiltered)
+        << "INVALID, so without a connection";
+    EXPECT_EQ(box.table().count(), 0U);
+    EXPECT_EQ(stray("203.0.113.7"), ct::Drop::None) << "no rule's address: as routes have it";
+}
+
+TEST(NatSetup, WhatIsSentToAPoolByItsOwnersGoesThrough) {
+    NatBox box{{snat(target("203.0.113.5")),
+                dnat("203.0.113.5", ct::ipproto::kTcp, {80, 80}, target("10.0.0.2"))}};
+    const auto out =
+        box.send(PacketBuilder{}.ipv4("10.0.0.1", "198.51.100.7").udp(4000, 53).payload("x"), kLan);
+    ASSERT_EQ(out.source().first, addr("203.0.113.5"));
+
+    const auto answer = box.send(
+        PacketBuilder{}.ipv4("198.51.100.7", "203.0.113.5").udp(53, 4000).payload("x"), kWan);
+    const auto call =
+        box.send(PacketBuilder{}.ipv4("198.51.100.7", "203.0.113.5").tcp(999, 80), kWan);
+
+    EXPECT_EQ(answer.destination().first, addr("10.0.0.1"));
+    EXPECT_EQ(call.destination().first, addr("10.0.0.2"));
+}
+
 }  // namespace

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -42,6 +44,66 @@ TEST(NatUsage, TellsTheFullestAddressesAndTheGreatestUsers) {
     EXPECT_EQ(usage.sources[0].addr, addr("10.0.0.1"));
     EXPECT_EQ(usage.sources[0].ports, 5U);
     EXPECT_EQ(usage.sources[0].connections, 6U);
+}
+
+/// What is used of the one address and protocol that is.
+nat::AddressUsage used(NatBox& box) {
+    const nat::Usage usage = nat::usage_of(box.table(), box.setup(), box.now, 10);
+    EXPECT_EQ(usage.addresses.size(), 1U);
+    return usage.addresses.empty() ? nat::AddressUsage{} : usage.addresses[0];
+}
+
+// The gauge is of what the rules may give away, be it ten ports or every identifier.
+TEST(NatUsage, IsMeasuredByThePortsThatTheRulesGiveAway) {
+    NatBox box{{test::masquerade({5000, 5009})}};
+    const auto udp = [&](std::uint16_t port) {
+        (void)box.send(PacketBuilder{}.ipv4("10.0.0.1", "198.51.100.7").udp(port, 53), kLan);
+    };
+    for (std::uint16_t n = 0; n < 5; ++n) udp(static_cast<std::uint16_t>(2000 + n));
+    EXPECT_EQ(used(box).available, 10U);
+    EXPECT_DOUBLE_EQ(used(box).percent(), 50);
+
+    for (std::uint16_t n = 5; n < 12; ++n) udp(static_cast<std::uint16_t>(2000 + n));
+    EXPECT_EQ(used(box).ports, 10U);
+    EXPECT_DOUBLE_EQ(used(box).percent(), 100);
+}
+
+TEST(NatUsage, OfIdentifiersIsOfAllThatThereAre) {
+    NatBox box{{test::masquerade()}};
+    for (const std::uint16_t id : std::initializer_list<std::uint16_t>{0, 1, 700, 65535})
+        (void)box.send(PacketBuilder{}.ipv4("10.0.0.1", "198.51.100.7").echo(id), kLan);
+
+    EXPECT_EQ(used(box).available, 65'536U);
+    EXPECT_EQ(used(box).in_use, 4U);
+}
+
+// Few connections have low source ports, and these keep to low ports: they are not what is short.
+TEST(NatUsage, OfPortsBelow1024IsCountedAndNotMeasured) {
+    NatBox box{{test::masquerade()}};
+    for (const std::uint16_t port : std::initializer_list<std::uint16_t>{123, 700, 4000})
+        (void)box.send(PacketBuilder{}.ipv4("10.0.0.1", "198.51.100.7").udp(port, 53), kLan);
+
+    EXPECT_EQ(used(box).ports, 3U);
+    EXPECT_EQ(used(box).available, 64'512U);
+    EXPECT_EQ(used(box).in_use, 1U);
+}
+
+TEST(NatUsage, RoomIsWhatAllRulesOfAnAddressAndAProtocolHaveTogether) {
+    const auto rule = [](nat::PortRange ports, int proto, const char* to = "203.0.113.5") {
+        nat::Rule r = test::snat(test::target(to, ports));
+        r.match.proto = proto;
+        return r;
+    };
+    NatBox box{{rule({5000, 5009}, ct::ipproto::kUdp), rule({5005, 5019}, ct::ipproto::kUdp),
+                rule({5020, 5029}, -1), rule({7000, 7009}, ct::ipproto::kTcp),
+                rule({9000, 9009}, -1, "203.0.113.6")}};
+    const auto room = [&](std::uint8_t proto) {
+        return box.setup().room_at(ct::Family::Ipv4, addr("203.0.113.5"), proto);
+    };
+
+    EXPECT_EQ(room(ct::ipproto::kUdp), (std::vector<nat::PortRange>{{5000, 5029}}));
+    EXPECT_EQ(room(ct::ipproto::kTcp), (std::vector<nat::PortRange>{{5020, 5029}, {7000, 7009}}));
+    EXPECT_TRUE(box.setup().room_at(ct::Family::Ipv4, addr("203.0.113.7"), 17).empty());
 }
 
 TEST(NatUsage, OfATableWithoutTranslationIsEmpty) {
