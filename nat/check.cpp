@@ -96,14 +96,29 @@ namespace {
     if ((m.mark & ~m.mark_mask) != 0) return "its mark has bits outside of its mask";
     if (m.zone > 0xffff) return "there is no such zone";
     const ConnMatch& c = m.conn;
-    if ((c.packet_mark & ~c.packet_mark_mask) != 0)
+    if (c.not_packet_mark && c.packet_mark_mask == 0) return "it excludes every packet mark";
+    if ((c.packet_mark & ~c.packet_mark_mask) != 0 && !c.not_packet_mark)
         return "its packet mark has bits outside of its mask";
     if (c.expires_first > c.expires_last) return "its range of expiry times is empty";
+    if (c.not_expires && c.expires_first == 0 && c.expires_last == 0xffff'ffff)
+        return "it excludes every expiry time";
+    if ((c.not_orig_src && c.orig_src.length == 0) || (c.not_orig_dst && c.orig_dst.length == 0) ||
+        (c.not_reply_src && c.reply_src.length == 0) ||
+        (c.not_reply_dst && c.reply_dst.length == 0))
+        return "it excludes every address of the connection";
     if (c.label > 127) return "there is no such label";
     for (const PortRange& r : {c.orig_sport, c.orig_dport, c.reply_sport, c.reply_dport}) {
         if (r.first > r.last) return "a range of the connection's ports is empty";
         if (!r.any() && m.proto >= 0 && !has_ports(static_cast<std::uint8_t>(m.proto)))
             return "it asks for ports of a protocol that has none";
+    }
+    if ((c.not_orig_sport && c.orig_sport.any()) || (c.not_orig_dport && c.orig_dport.any()) ||
+        (c.not_reply_sport && c.reply_sport.any()) || (c.not_reply_dport && c.reply_dport.any()))
+        return "it excludes every port of the connection";
+    if ((m.possible_states() & ~bit_of(ct::CtState::None)) == 0) {
+        if (m.asks_connection() && m.states != 0 && !m.not_states)
+            return "it asks for a connection, which no such packet has";
+        return "it excludes every state";
     }
     return {};
 }
@@ -113,15 +128,15 @@ namespace {
     const Match& m = rule.match;
     if (rule.chain == Chain::Raw) {
         if (m.out_port != ct::kNoPort) return "the raw chain is asked before routing";
-        if (m.states != 0 || m.status_set != 0 || m.mark != 0 || m.zone > 0 ||
-            m.conn.needs_connection())
+        if (m.states != 0 || m.not_states || m.asks_status() || m.asks_connection() ||
+            m.mark != 0 || m.zone > 0)
             return "the raw chain is asked before the packet has a connection";
     }
     if (rule.chain == Chain::Nat) {
         if (m.conn.needs_facts()) return "the nat chain does not know labels, expiry and helpers";
         constexpr auto kFirst =
             static_cast<std::uint8_t>(bit_of(ct::CtState::New) | bit_of(ct::CtState::Related));
-        if (m.states != 0 && (m.states & kFirst) == 0)
+        if ((m.possible_states() & kFirst) == 0)
             return "the nat chain sees only the first packet of a connection";
         if (is_destination_action(rule.action) && m.out_port != ct::kNoPort)
             return "the destination is translated before routing";
@@ -162,25 +177,47 @@ namespace {
     return a.contains(b.first) && a.contains(b.last);
 }
 
+/// The same of a condition that asks for one value, or excludes one; `any` asks for none.
+template <class T>
+[[nodiscard]] bool covers(T any, T a, T not_a, T b, T not_b) noexcept {
+    if (a != any && a != b) return false;
+    return not_a == any || not_a == not_b || (b != any && b != not_a);
+}
+
+/// The same of the conditions on state and status.
+[[nodiscard]] bool covers_state(const Match& x, const Match& y) noexcept {
+    const auto within = [](unsigned inner, unsigned outer) { return (inner & ~outer) == 0; };
+    const bool plain = x.state_nat == 0 && !x.not_states;
+    const bool asks = x.states != 0 || !plain;
+    const bool wider =
+        plain ? within(y.possible_states(), x.states)
+              : (y.states != 0 || y.state_nat != 0) && x.not_states == y.not_states &&
+                    (x.not_states ? within(x.states, y.states) && within(x.state_nat, y.state_nat)
+                                  : within(y.states, x.states) && within(y.state_nat, x.state_nat));
+    const bool any = x.status_any == 0 || (y.status_any != 0 && within(y.status_any, x.status_any));
+    return (!asks || wider) && any && within(x.status_none, y.status_none);
+}
+
 /// True if whatever matches `b` matches `a`, its mark aside.
 [[nodiscard]] bool covers_but_for_mark(const Rule& a, const Rule& b) noexcept {
     const Match& x = a.match;
     const Match& y = b.match;
     const ct::Family family = family_of(a);
-    return (x.in_port == ct::kNoPort || x.in_port == y.in_port) &&
-           (x.out_port == ct::kNoPort || x.out_port == y.out_port) &&
+    return covers(ct::kNoPort, x.in_port, x.not_in_port, y.in_port, y.not_in_port) &&
+           covers(ct::kNoPort, x.out_port, x.not_out_port, y.out_port, y.not_out_port) &&
            (family == ct::Family::None || family == family_of(b)) &&
-           (x.proto < 0 || x.proto == y.proto) && covers(x.sport, y.sport) &&
-           covers(x.dport, y.dport) && (x.zone < 0 || x.zone == y.zone) &&
-           (x.states == 0 || (y.states != 0 && (y.states & ~unsigned{x.states}) == 0)) &&
-           (y.status_set & x.status_set) == x.status_set && x.table_above <= y.table_above &&
-           covers(x.src, x.not_src, y.src, y.not_src) &&
+           covers(-1, x.proto, x.not_proto, y.proto, y.not_proto) && covers(x.sport, y.sport) &&
+           covers(x.dport, y.dport) && (x.zone < 0 || x.zone == y.zone) && covers_state(x, y) &&
+           x.table_above <= y.table_above && covers(x.src, x.not_src, y.src, y.not_src) &&
            covers(x.dst, x.not_dst, y.dst, y.not_dst) &&
            (x.conn == ConnMatch{} || x.conn == y.conn);
 }
 
 [[nodiscard]] bool covers_mark(const Match& x, const Match& y) noexcept {
-    return (y.mark_mask & x.mark_mask) == x.mark_mask && (y.mark & x.mark_mask) == x.mark;
+    const bool excludes_the_same =
+        x.not_mark_mask == 0 || (x.not_mark_mask == y.not_mark_mask && x.not_mark == y.not_mark);
+    return (y.mark_mask & x.mark_mask) == x.mark_mask && (y.mark & x.mark_mask) == x.mark &&
+           excludes_the_same;
 }
 
 /// True if a packet that `a` decides about never comes to `b`.
@@ -232,6 +269,8 @@ std::string malformed(const Rule& rule) {
     if (rule.hairpin && rule.action != Action::Dnat) return "only dnat can be a hairpin";
     if (rule.hairpin && (rule.match.dst.family == ct::Family::None || rule.match.not_dst))
         return "a hairpin needs the destination that it stands for";
+    if (rule.hairpin && rule.match.not_in_port != ct::kNoPort)
+        return "a hairpin excludes no port to come in by";
 
     const Behaviour& b = rule.behaviour;
     const bool over = rule.action == Action::Nat64;
@@ -263,8 +302,9 @@ std::vector<DeadRule> dead_rules(std::span<const Rule> rules) {
             const Rule& earlier = rules[j];
             if (!possible[j]) continue;
             marked = marked || (earlier.chain == rules[i].chain && goes_on(earlier.action));
-            const bool asks_marks =
-                earlier.match.mark_mask != 0 || !(earlier.match.conn == ConnMatch{});
+            const bool asks_marks = earlier.match.mark_mask != 0 ||
+                                    earlier.match.not_mark_mask != 0 ||
+                                    !(earlier.match.conn == ConnMatch{});
             const bool mark_covered =
                 !asks_marks || (!marked && covers_mark(earlier.match, rules[i].match));
             if (mark_covered && ends_before(earlier, rules[i]) &&

@@ -69,7 +69,8 @@ enum class Action : std::uint8_t {
 }
 
 /// What a rule asks beyond the packet and the connection's state: its tuples, whatever direction
-/// the packet has (iptables' ctorigsrc and the like), and what else there is to know of it.
+/// the packet has (iptables' ctorigsrc and the like), and what else there is to know of it. A
+/// `not_` flag inverts its condition, but neither the family nor that there are ports at all.
 struct ConnMatch {
     Prefix orig_src;
     Prefix orig_dst;
@@ -82,11 +83,25 @@ struct ConnMatch {
     std::uint32_t expires_first = 0;  ///< seconds until it expires, both included
     std::uint32_t expires_last = 0xffff'ffff;
     int dir = -1;    ///< index_of(ct::Dir) of the packet; -1: any
+    int proto = -1;  ///< IP protocol number of the connection; -1: any
     int label = -1;  ///< label that must be set; -1: none
     std::uint32_t packet_mark =
         0;  ///< matches if (mark of packet & packet_mark_mask) == packet_mark
     std::uint32_t packet_mark_mask = 0;
     std::uint8_t helper = 0;  ///< number of the helper (ct/conn/helpers.hpp); 0: any
+    bool not_orig_src = false;
+    bool not_orig_dst = false;
+    bool not_reply_src = false;
+    bool not_reply_dst = false;
+    bool not_orig_sport = false;
+    bool not_orig_dport = false;
+    bool not_reply_sport = false;
+    bool not_reply_dport = false;
+    bool not_expires = false;
+    bool not_proto = false;
+    bool not_label = false;
+    bool not_packet_mark = false;
+    bool not_helper = false;
 
     /// True if it asks for what only the entry knows (ct::ConnFacts).
     [[nodiscard]] bool needs_facts() const noexcept {
@@ -96,13 +111,16 @@ struct ConnMatch {
     [[nodiscard]] bool needs_connection() const noexcept {
         ConnMatch rest = *this;
         rest.packet_mark = rest.packet_mark_mask = 0;
+        rest.not_packet_mark = false;
         return !(rest == ConnMatch{});
     }
     friend bool operator==(const ConnMatch&, const ConnMatch&) noexcept = default;
 };
 
 /// What a rule asks of a packet; every condition must hold. A `not_` flag inverts its condition,
-/// but for the family: "not in 192.0.2.0/24" asks for IPv4 as much as "in 192.0.2.0/24" does.
+/// but for the family: "not in 192.0.2.0/24" asks for IPv4 as much as "in 192.0.2.0/24" does. What
+/// is asked of a connection holds for no packet that has none, INVALID or UNTRACKED, inverted or
+/// not, as in iptables.
 struct Match {
     ct::PortId in_port = ct::kNoPort;   ///< kNoPort: any
     ct::PortId out_port = ct::kNoPort;  ///< kNoPort: any; a packet to Sluice itself has none
@@ -112,20 +130,58 @@ struct Match {
     PortRange dport;
     int proto = -1;                        ///< IP protocol number; -1: any
     ct::Family family = ct::Family::None;  ///< None: any
-    std::uint8_t states = 0;               ///< set of 1 << CtState; 0: any
-    std::uint16_t status_set = 0;          ///< ct::status bits that must be set (SNAT and DNAT too)
-    int zone = -1;                         ///< -1: any
-    std::uint32_t mark = 0;                ///< matches if (mark of connection & mark_mask) == mark
+    std::uint8_t states = 0;               ///< set of 1 << CtState; 0, and no state_nat: any
+    std::uint16_t state_nat = 0;    ///< kSrcNat, kDstNat: such a connection's packets as well
+    bool not_states = false;        ///< inverts `states` and `state_nat` together
+    std::uint16_t status_any = 0;   ///< ct::status bits of which one must be set; 0: any
+    std::uint16_t status_none = 0;  ///< ct::status bits of which none may be set
+    int zone = -1;                  ///< -1: any
+    std::uint32_t mark = 0;         ///< matches if (mark of connection & mark_mask) == mark
     std::uint32_t mark_mask = 0;
     /// Matches while more than so many percent of the table's entries are in use; 0: any. Not in
     /// the nat chain, where a connection's mapping must not depend on it.
     std::uint8_t table_above = 0;
     bool not_src = false;
     bool not_dst = false;
+    // What few rules exclude: a port, a protocol, a mark.
+    ct::PortId not_in_port = ct::kNoPort;   ///< kNoPort: none
+    ct::PortId not_out_port = ct::kNoPort;  ///< kNoPort: none; a packet to Sluice fails it as well
+    int not_proto = -1;                     ///< -1: none
+    std::uint32_t not_mark = 0;             ///< compared as `mark` is
+    std::uint32_t not_mark_mask = 0;        ///< 0: none
     ConnMatch conn;
+
+    /// True if it looks at the connection's status bits.
+    [[nodiscard]] bool asks_status() const noexcept {
+        return state_nat != 0 || status_any != 0 || status_none != 0;
+    }
+    /// True if it holds only for a packet that has a connection.
+    [[nodiscard]] bool asks_connection() const noexcept {
+        return status_any != 0 || status_none != 0 || mark_mask != 0 || not_mark_mask != 0 ||
+               conn.needs_connection();
+    }
+    /// The states, as a set of 1 << CtState, outside of which it holds for no packet.
+    [[nodiscard]] std::uint8_t possible_states() const noexcept;
 
     friend bool operator==(const Match&, const Match&) noexcept = default;
 };
+
+/// The set of all states, that of a packet not yet looked up included.
+inline constexpr std::uint8_t kAllStates = 0x3f;
+/// The set of those in which a packet has a connection.
+inline constexpr std::uint8_t kTracked = 1U << static_cast<unsigned>(ct::CtState::New) |
+                                         1U << static_cast<unsigned>(ct::CtState::Established) |
+                                         1U << static_cast<unsigned>(ct::CtState::Related);
+
+inline std::uint8_t Match::possible_states() const noexcept {
+    unsigned possible = kAllStates;
+    if (not_states)
+        possible &= ~unsigned{states};
+    else if (states != 0 || state_nat != 0)
+        possible = states | (state_nat != 0 ? unsigned{kTracked} : 0U);
+    if (asks_connection()) possible &= kTracked;
+    return static_cast<std::uint8_t>(possible);
+}
 
 /// True if the protocol's tuple holds ports, so that rules may ask for them and NAT may change
 /// them.

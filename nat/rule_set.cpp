@@ -29,7 +29,8 @@ constexpr std::uint32_t kDst = 1U << 11;
 constexpr std::uint32_t kNotSrc = 1U << 12;
 constexpr std::uint32_t kNotDst = 1U << 13;
 constexpr std::uint32_t kNever = 1U << 14;  ///< the families contradict one another
-constexpr std::uint32_t kConn = 1U << 15;   ///< Compiled::conn
+constexpr std::uint32_t kRest = 1U << 15;   ///< what matches_rest() compares
+constexpr std::uint32_t kConn = 1U << 16;   ///< Match::conn; implies kRest
 constexpr std::uint32_t kAbove = 1U << 31;  ///< the table is fuller than ...
 /// What is seen of a packet before a view is made of it.
 constexpr std::uint32_t kAtAGlance = kInPort | kOutPort | kFamily | kProto | kState | kNever;
@@ -155,7 +156,7 @@ RuleSet::RuleSet(std::vector<Rule> rules, ct::WorkerId workers, Action filter_po
             throw std::invalid_argument("line " + std::to_string(rule.line) + ": rule '" +
                                         rule.name + "': " + why);
         const Compiled c = compile(rule, i);
-        asks_status_ = asks_status_ || rule.match.status_set != 0;
+        asks_status_ = asks_status_ || rule.match.asks_status();
         asks_how_full_ = asks_how_full_ || rule.match.table_above != 0;
         if (rule.chain == Chain::Raw) raw_.push_back(c);
         if (rule.chain == Chain::Filter) filter_.push_back(c);
@@ -194,7 +195,7 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     c.action = rule.action;
     c.value = rule.value & rule.mask;
     c.mask = rule.mask;
-    c.conn = &m.conn;
+    c.match = &m;
     const auto require = [&c](bool wanted, std::uint32_t bit) {
         if (wanted) c.conditions |= bit;
     };
@@ -211,9 +212,10 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     require(m.in_port != ct::kNoPort, kInPort);
     require(m.out_port != ct::kNoPort, kOutPort);
     require(m.proto >= 0, kProto);
-    require(m.states != 0, kState);
+    c.states = m.possible_states();
+    require(c.states != kAllStates, kState);
     require(m.zone >= 0, kZone);
-    require(m.status_set != 0, kStatus);
+    require(m.status_any != 0, kStatus);
     require(m.mark_mask != 0 || m.mark != 0, kMark);
     require(!m.sport.any(), kSport);
     require(!m.dport.any(), kDport);
@@ -221,7 +223,12 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     require(m.dst.family != ct::Family::None, kDst);
     require(m.not_src, kNotSrc);
     require(m.not_dst, kNotDst);
-    require(!(m.conn == ConnMatch{}), kConn);
+    const bool asks_conn = !(m.conn == ConnMatch{});
+    require(asks_conn, kConn);
+    require(asks_conn || m.state_nat != 0 || m.not_states || m.status_none != 0 ||
+                m.not_in_port != ct::kNoPort || m.not_out_port != ct::kNoPort || m.not_proto >= 0 ||
+                m.not_mark_mask != 0,
+            kRest);
     require(m.table_above != 0, kAbove);
     c.above_permille = m.table_above * 10U;
     // "Not any address" is no address.
@@ -230,9 +237,8 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     c.in_port = m.in_port;
     c.out_port = m.out_port;
     c.proto = static_cast<std::uint8_t>(m.proto);
-    c.states = m.states;
     c.zone = static_cast<std::uint16_t>(m.zone);
-    c.status = m.status_set;
+    c.status = m.status_any;
     c.sport = m.sport;
     c.dport = m.dport;
     c.mark = m.mark;
@@ -254,7 +260,7 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     if (!c.glance.allows(Seen::of(v.in_port, v.out_port, v.family, v.proto, v.state))) return false;
     if ((has & ~kAtAGlance) == 0) return true;
     if ((has & kZone) != 0 && c.zone != v.zone) return false;
-    if ((has & kStatus) != 0 && (v.status & c.status) != c.status) return false;
+    if ((has & kStatus) != 0 && (v.status & c.status) == 0) return false;
     if ((has & kMark) != 0 && (v.mark & c.mark_mask) != c.mark) return false;
     if ((has & (kSport | kDport)) != 0 &&
         !(has_ports(v.proto) && c.sport.contains(v.sport) && c.dport.contains(v.dport)))
@@ -262,7 +268,10 @@ RuleSet::Compiled RuleSet::compile(const Rule& rule, std::uint32_t index) noexce
     if ((has & kSrc) != 0 && inside(c.src, v.src) == ((has & kNotSrc) != 0)) return false;
     if ((has & kDst) != 0 && inside(c.dst, v.dst) == ((has & kNotDst) != 0)) return false;
     if ((has & kAbove) != 0 && v.fill_permille <= c.above_permille) return false;
-    return (has & kConn) == 0 || matches(*c.conn, v.packet_mark, v.packet, v.facts);
+    if ((has & kRest) == 0) [[likely]]
+        return true;
+    const PacketView copy = v;  // as `v` itself is not to be written to memory
+    return matches_rest(c, copy);
 }
 
 RuleSet::Glance RuleSet::Glance::of(const Compiled& c) noexcept {
@@ -279,34 +288,58 @@ RuleSet::Glance RuleSet::Glance::of(const Compiled& c) noexcept {
                                                               : 0xff)};
 }
 
-bool RuleSet::matches(const ConnMatch& m, std::uint32_t packet_mark, const ct::Packet* packet,
-                      const ct::ConnFacts* facts) noexcept {
-    if ((packet_mark & m.packet_mark_mask) != m.packet_mark) return false;
+/// What is left of a rule's conditions, which few rules have.
+[[gnu::noinline]] bool RuleSet::matches_rest(const Compiled& c, const PacketView& v) noexcept {
+    const Match& m = *c.match;
+    if (m.not_states || m.state_nat != 0) {
+        const unsigned state = Seen::bit_of(v.state);
+        const bool translated = (state & kTracked) != 0 && (v.status & m.state_nat) != 0;
+        if (((m.states & state) != 0 || translated) == m.not_states) return false;
+    }
+    if ((v.status & m.status_none) != 0) return false;
+    if (m.not_in_port != ct::kNoPort && m.not_in_port == v.in_port) return false;
+    if (m.not_out_port != ct::kNoPort &&
+        (m.not_out_port == v.out_port || v.out_port == ct::kNoPort))
+        return false;
+    if (m.not_proto == v.proto) return false;
+    if (m.not_mark_mask != 0 && (v.mark & m.not_mark_mask) == m.not_mark) return false;
+    return (c.conditions & kConn) == 0 || matches(m.conn, v);
+}
+
+bool RuleSet::matches(const ConnMatch& m, const PacketView& v) noexcept {
+    if (((v.packet_mark & m.packet_mark_mask) == m.packet_mark) == m.not_packet_mark) return false;
     if (!m.needs_connection()) return true;
-    if (packet == nullptr || !packet->conn.valid()) return false;
-    const ct::Packet& p = *packet;
+    if (v.packet == nullptr || !v.packet->conn.valid()) return false;
+    const ct::Packet& p = *v.packet;
     if (m.dir >= 0 && m.dir != static_cast<int>(ct::index_of(p.dir))) return false;
     // Of a connection without NAT, the packet's own tuple says both.
     const bool original = p.dir == ct::Dir::Original;
     const ct::Tuple orig = !p.mirrored ? p.original : original ? p.tuple : ct::reply_of(p.tuple);
     const ct::Tuple reply = !p.mirrored ? p.reply : original ? ct::reply_of(p.tuple) : p.tuple;
-    const auto in = [](const Prefix& prefix, const ct::Tuple& t, const ct::Addr& a) {
-        return prefix.family == ct::Family::None || prefix.contains(t.family, a);
+    if (m.proto >= 0 && (m.proto == orig.proto) == m.not_proto) return false;
+    const auto in = [](const Prefix& prefix, bool excluded, const ct::Tuple& t, const ct::Addr& a) {
+        return prefix.family == ct::Family::None || prefix.contains(t.family, a) != excluded;
     };
-    const auto ports = [](PortRange s, PortRange d, const ct::Tuple& t) {
-        return (s.any() && d.any()) ||
-               (has_ports(t.proto) && s.contains(t.sport.host()) && d.contains(t.dport.host()));
+    const auto port = [](PortRange r, bool excluded, const ct::Tuple& t, ct::Be16 port) {
+        return r.any() || (has_ports(t.proto) && r.contains(port.host()) != excluded);
     };
-    if (!in(m.orig_src, orig, orig.src) || !in(m.orig_dst, orig, orig.dst) ||
-        !in(m.reply_src, reply, reply.src) || !in(m.reply_dst, reply, reply.dst) ||
-        !ports(m.orig_sport, m.orig_dport, orig) || !ports(m.reply_sport, m.reply_dport, reply))
+    if (!in(m.orig_src, m.not_orig_src, orig, orig.src) ||
+        !in(m.orig_dst, m.not_orig_dst, orig, orig.dst) ||
+        !in(m.reply_src, m.not_reply_src, reply, reply.src) ||
+        !in(m.reply_dst, m.not_reply_dst, reply, reply.dst) ||
+        !port(m.orig_sport, m.not_orig_sport, orig, orig.sport) ||
+        !port(m.orig_dport, m.not_orig_dport, orig, orig.dport) ||
+        !port(m.reply_sport, m.not_reply_sport, reply, reply.sport) ||
+        !port(m.reply_dport, m.not_reply_dport, reply, reply.dport))
         return false;
     if (!m.needs_facts()) return true;
-    if (facts == nullptr) return false;
+    if (v.facts == nullptr) return false;
+    const ct::ConnFacts& facts = *v.facts;
+    const bool expires = m.expires_first <= facts.expires_s && facts.expires_s <= m.expires_last;
+    if (expires == m.not_expires) return false;
+    if (m.helper != 0 && (m.helper == facts.helper) == m.not_helper) return false;
     const auto label = static_cast<std::size_t>(m.label);
-    return m.expires_first <= facts->expires_s && facts->expires_s <= m.expires_last &&
-           (m.helper == 0 || m.helper == facts->helper) &&
-           (m.label < 0 || (facts->labels[label / 64 % 2] >> label % 64 & 1) != 0);
+    return m.label < 0 || ((facts.labels[label / 64 % 2] >> label % 64 & 1) != 0) != m.not_label;
 }
 
 [[gnu::always_inline]] inline const RuleSet::Compiled* RuleSet::first_match(
@@ -538,6 +571,7 @@ bool RuleSet::is_answer_of_dnat(const PacketView& v) const noexcept {
         const Rule& rule = rules_[c.index];
         const Match& m = rule.match;
         if ((c.conditions & kInPort) != 0 && c.in_port != v.out_port) continue;
+        if (m.not_in_port != ct::kNoPort && m.not_in_port == v.out_port) continue;
         if (c.family != v.family || ((c.conditions & kProto) != 0 && c.proto != v.proto)) continue;
         if (v.src.bytes < rule.target.first_addr.bytes || rule.target.last_addr.bytes < v.src.bytes)
             continue;
@@ -552,9 +586,7 @@ bool RuleSet::is_answer_of_dnat(const PacketView& v) const noexcept {
 void RuleSet::find_established_shortcut() noexcept {
     for (const Compiled& c : filter_) {
         if ((c.conditions & kNever) != 0) continue;
-        if ((c.conditions & kState) != 0 &&
-            (c.states & Seen::bit_of(ct::CtState::Established)) == 0)
-            continue;
+        if ((c.states & Seen::bit_of(ct::CtState::Established)) == 0) continue;
         // The first rule that an established packet can match decides about all of them, or not.
         skips_established_ = c.action == Action::Accept && (c.conditions & ~kState) == 0;
         established_index_ = c.index;

@@ -229,8 +229,8 @@ private:
         std::uint32_t value = 0;
         std::uint32_t above_permille = 0;
         std::uint32_t mask = 0;
-        std::uint32_t index = 0;          ///< in rules_
-        const ConnMatch* conn = nullptr;  ///< of rules_[index]; null: asks for nothing
+        std::uint32_t index = 0;       ///< in rules_
+        const Match* match = nullptr;  ///< of rules_[index], for what few rules ask
         Words src;
         Words dst;
     };
@@ -248,9 +248,8 @@ private:
     [[nodiscard]] static Words words_of(const Prefix& prefix) noexcept;
     [[nodiscard]] static Compiled compile(const Rule& rule, std::uint32_t index) noexcept;
     [[nodiscard]] static bool matches(const Compiled& c, const PacketView& v) noexcept;
-    [[nodiscard]] static bool matches(const ConnMatch& m, std::uint32_t packet_mark,
-                                      const ct::Packet* packet,
-                                      const ct::ConnFacts* facts) noexcept;
+    [[nodiscard]] static bool matches_rest(const Compiled& c, const PacketView& v) noexcept;
+    [[nodiscard]] static bool matches(const ConnMatch& m, const PacketView& v) noexcept;
     void follow(const Rule& rule, RawVerdict& out) const noexcept;
     /// The two chains, which tell `on_hit` of each rule that matches, by its index.
     template <class OnHit>

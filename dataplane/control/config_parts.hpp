@@ -6,6 +6,7 @@
 
 #include "dataplane/control/config.hpp"
 #include "dataplane/control/config_reader.hpp"
+#include "dataplane/control/notation.hpp"
 
 #include <span>
 
@@ -40,6 +41,15 @@ void read_behaviour(Section& section, const Config& config, nat::Rule& rule);
 void check_behaviour(Section& section, const nat::Rule& rule);
 /// TrackOptions::variant of `timers = "rfc"`: the policy behind those that have names.
 [[nodiscard]] std::uint8_t rfc_timers_variant(const Config& config);
+/// Takes a leading '!' off. True if there was one.
+[[nodiscard]] bool take_not(Text& text);
+/// The same of each of a list, which excludes all of its values if one; reports a mixed one.
+[[nodiscard]] bool take_not(Section& section, std::string_view key, std::vector<Text>& texts);
+/// `key` of `section` as a mark, `excluded` if a '!' stands before it, or a report.
+[[nodiscard]] std::optional<MarkMatch> read_mark(Section& section, std::string_view key,
+                                                 bool& excluded);
+/// The keys of [[rule]] that ask for ports by name, for states, status and the connection's mark.
+void read_conditions(Section& section, const Config& config, nat::Match& match);
 /// The keys of [[rule]] that ask for something of the connection, or for the packet's mark.
 void read_conn_match(Section& section, nat::ConnMatch& out);
 

@@ -4,7 +4,6 @@
 // nat::Match has one of each, so such a section becomes one rule for each combination, which is
 // the same thing as long as they stand together and do the same. rule_check.cpp judges the outcome.
 // Action "static" is a snat and a dnat rule in one section (config_static.cpp).
-#include "ct/conn/status.hpp"
 #include "dataplane/control/config_parts.hpp"
 #include "dataplane/control/notation.hpp"
 #include "dataplane/control/units.hpp"
@@ -14,9 +13,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <limits>
 #include <set>
+#include <utility>
 
 namespace dp {
 namespace {
@@ -47,82 +46,6 @@ constexpr std::array<Word<Action>, 2> kPolicies{
 constexpr std::array<Word<ct::Family>, 2> kFamilies{
     {{"ipv4", ct::Family::Ipv4}, {"ipv6", ct::Family::Ipv6}}};
 
-constexpr std::array<Word<ct::CtState>, 5> kStates{{{"NEW", ct::CtState::New},
-                                                    {"ESTABLISHED", ct::CtState::Established},
-                                                    {"RELATED", ct::CtState::Related},
-                                                    {"INVALID", ct::CtState::Invalid},
-                                                    {"UNTRACKED", ct::CtState::Untracked}}};
-constexpr std::array<Word<std::uint16_t>, 6> kStatuses{{{"EXPECTED", ct::status::kExpected},
-                                                        {"SEEN_REPLY", ct::status::kSeenReply},
-                                                        {"ASSURED", ct::status::kAssured},
-                                                        {"CONFIRMED", ct::status::kConfirmed},
-                                                        {"SNAT", ct::status::kSrcNat},
-                                                        {"DNAT", ct::status::kDstNat}}};
-
-template <class T, std::size_t N>
-std::vector<std::string_view> names_of(const std::array<Word<T>, N>& words) {
-    std::vector<std::string_view> names;
-    for (const auto& [name, value] : words) names.push_back(name);
-    return names;
-}
-
-/// The value of `text` among `words`, whatever its case; reports a word that is none of them.
-template <class T, std::size_t N>
-std::optional<T> find_word(Section& section, std::string_view key, const Text& text,
-                           const std::array<Word<T>, N>& words) {
-    std::string upper = text.value;
-    std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) {
-        return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    });
-    for (const auto& [name, value] : words)
-        if (name == upper) return value;
-    section.problem_at(text.line, fmt::format("'{}' names {}", key, in_quotes(text.value)),
-                       suggestion(text.value, names_of(words), "choose among"));
-    return std::nullopt;
-}
-
-/// `ctstate`. SNAT and DNAT are states to iptables and status bits here: they stand alone.
-void read_states(Section& section, nat::Match& match) {
-    const auto texts = section.scalars("ctstate");
-    for (const Text& text : texts) {
-        if (text.value == "SNAT" || text.value == "DNAT") {
-            match.status_set |= text.value == "SNAT" ? ct::status::kSrcNat : ct::status::kDstNat;
-            if (texts.size() > 1)
-                section.problem_at(
-                    text.line, fmt::format("'ctstate' has {} beside other states", text.value),
-                    fmt::format("write ctstatus = [\"{}\"], which must hold together "
-                                "with 'ctstate'",
-                                text.value));
-        } else if (const auto state = find_word(section, "ctstate", text, kStates)) {
-            match.states |= static_cast<std::uint8_t>(1U << static_cast<unsigned>(*state));
-        }
-    }
-}
-
-void read_mark(Section& section, nat::Match& match) {
-    const auto text = section.scalar("mark");
-    if (!text) return;
-    const auto mark = parse_mark(text->value);
-    if (!mark) {
-        section.problem("mark", fmt::format("{} is no mark", in_quotes(text->value)),
-                        "write VALUE or VALUE/MASK, 32 bits each, like \"0x1/0xff\"");
-        return;
-    }
-    match.mark = mark->value;
-    match.mark_mask = mark->mask;
-}
-
-/// `in` or `out`. Packets that Sluice itself made come in by "local"; none goes out there.
-ct::PortId read_rule_port(Section& section, std::string_view key, const Config& config) {
-    const auto name = section.text(key);
-    if (!name) return ct::kNoPort;
-    if (name->value != kLocalPortName) return resolve_port(section, config, *name);
-    if (key == "in") return ct::kLocalPort;
-    section.problem(key, "no packet goes out by 'local'",
-                    "match packets to Sluice itself by their 'dst'");
-    return ct::kNoPort;
-}
-
 /// What one section lists for the conditions that may be lists; {any} where it lists nothing.
 struct Alternatives {
     std::vector<nat::Prefix> src{{}};
@@ -148,10 +71,7 @@ void read_prefixes(Section& section, std::string_view key, std::vector<nat::Pref
     if (texts.empty()) return;
     out.clear();
     for (Text& text : texts) {
-        if (text.value.starts_with('!')) {
-            negated = true;
-            text.value.erase(0, 1);
-        }
+        negated = take_not(text) || negated;
         if (const auto prefix = read_prefix(section, key, text)) out.push_back(*prefix);
     }
     if (negated && texts.size() > 1)
@@ -188,9 +108,26 @@ std::optional<nat::PortRange> read_range(Section& section, const Text& text) {
     return std::nullopt;
 }
 
+/// The ports of none of the ranges, of which no two overlap.
+std::vector<nat::PortRange> all_but(std::vector<nat::PortRange> ranges) {
+    std::sort(ranges.begin(), ranges.end(), [](auto a, auto b) { return a.first < b.first; });
+    std::vector<nat::PortRange> out;
+    unsigned next = 0;
+    for (const nat::PortRange r : ranges) {
+        if (next < r.first)
+            out.push_back(
+                {static_cast<std::uint16_t>(next), static_cast<std::uint16_t>(r.first - 1)});
+        next = r.last + 1U;
+    }
+    if (next <= 0xffff) out.push_back({static_cast<std::uint16_t>(next), 0xffff});
+    return out;
+}
+
 void read_ranges(Section& section, std::string_view key, std::vector<nat::PortRange>& out) {
-    const auto texts = section.scalars(key);
+    auto texts = section.scalars(key);
     if (texts.empty()) return;
+    const std::size_t before = section.mistakes();
+    const bool excluded = take_not(section, key, texts);
     out.clear();
     for (const Text& text : texts) {
         const auto range = read_range(section, text);
@@ -207,12 +144,24 @@ void read_ranges(Section& section, std::string_view key, std::vector<nat::PortRa
         }
         out.push_back(*range);
     }
+    if (excluded && section.mistakes() == before) {
+        out = all_but(std::move(out));
+        if (out.empty())
+            section.problem(key,
+                            fmt::format("this rule can never match: '{}' excludes every port", key),
+                            "leave it out");
+    }
     if (out.empty()) out.push_back({});
 }
 
-void read_protocols(Section& section, std::vector<int>& out) {
-    const auto texts = section.scalars("proto");
+void read_protocols(Section& section, std::vector<int>& out, int& excluded) {
+    auto texts = section.scalars("proto");
     if (texts.empty()) return;
+    const bool excludes = take_not(section, "proto", texts);
+    if (excludes && texts.size() > 1)
+        section.problem("proto", "'proto' has a '!' in a list",
+                        "exclude one protocol only, or decide about the others in rules before "
+                        "this one");
     out.clear();
     for (const Text& text : texts) {
         const auto protocol = parse_protocol(text.value);
@@ -228,6 +177,7 @@ void read_protocols(Section& section, std::vector<int>& out) {
         else
             out.push_back(*protocol);
     }
+    if (excludes && !out.empty()) excluded = std::exchange(out.front(), -1);
     if (out.empty()) out.push_back(-1);
 }
 
@@ -276,15 +226,9 @@ void read_common(Section& section, const Config& config, nat::Rule& rule) {
     rule.name = fmt::format("line {}", rule.line);
     if (auto name = section.text("name")) rule.name = std::move(name->value);
     nat::Match& match = rule.match;
-    match.in_port = read_rule_port(section, "in", config);
-    match.out_port = read_rule_port(section, "out", config);
+    read_conditions(section, config, match);
     section.choice("family", match.family, kFamilies);
-    read_states(section, match);
-    for (const Text& text : section.scalars("ctstatus"))
-        if (const auto bit = find_word(section, "ctstatus", text, kStatuses))
-            match.status_set |= *bit;
     if (const auto zone = section.count("zone", {0, 0xffff})) match.zone = static_cast<int>(*zone);
-    read_mark(section, match);
     if (const auto percent = read_percent(section, "table_above", {1, 99}))
         match.table_above = static_cast<std::uint8_t>(*percent);
     if (const auto value = section.scalar("value")) {
@@ -353,7 +297,7 @@ std::vector<nat::Rule> read_rule(Section& section, Config& config) {
     Alternatives lists;
     read_prefixes(section, "src", lists.src, common.match.not_src);
     read_prefixes(section, "dst", lists.dst, common.match.not_dst);
-    read_protocols(section, lists.proto);
+    read_protocols(section, lists.proto, common.match.not_proto);
     if (const auto prefix = read_pref64(section, config, common)) lists.dst = {*prefix};
     read_ranges(section, "sport", lists.sport);
     read_ranges(section, "dport", lists.dport);

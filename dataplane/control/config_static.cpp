@@ -27,6 +27,9 @@ void check_keys(Section& section) {
 }
 
 void check_addresses(Section& section, const nat::Rule& rule) {
+    if (rule.match.not_out_port != ct::kNoPort)
+        section.problem("out", "action \"static\" excludes a port by 'out'",
+                        "name the one port that 'to' is outside of, or leave 'out' out");
     const nat::Prefix& inside = rule.match.src;
     if (inside.family == ct::Family::None || rule.match.not_src) {
         section.problem("src", "action \"static\" has no one inside address or prefix",

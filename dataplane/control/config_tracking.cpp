@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <limits>
 #include <set>
 
@@ -107,9 +108,11 @@ void read_policy_name(Section& section, const Config& config, nat::Rule& rule) {
                     "describe it, or name one that is described");
 }
 
-std::uint8_t read_helper(Section& section, std::string_view key) {
-    const auto name = section.text(key);
+/// `helper`, or `cthelper`, which may be excluded.
+std::uint8_t read_helper(Section& section, std::string_view key, bool* excluded = nullptr) {
+    auto name = section.text(key);
     if (!name) return 0;
+    if (excluded != nullptr) *excluded = take_not(*name);
     const std::uint8_t helper = ct::find_helper(name->value);
     if (helper == 0)
         section.problem(
@@ -134,15 +137,32 @@ void read_events(Section& section, nat::Rule& rule) {
     }
 }
 
-void read_conn_prefix(Section& section, std::string_view key, nat::Prefix& out) {
-    const auto text = section.text(key);
+/// `ctdir`. Of two directions, one excluded is the other.
+void read_direction(Section& section, int& out) {
+    const auto text = section.text("ctdir");
     if (!text) return;
+    std::string word = text->value;
+    std::transform(word.begin(), word.end(), word.begin(), [](char c) {
+        return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    });
+    for (const auto& [name, value] : kDirections)
+        if (name == word) out = value;
+    if (out < 0)
+        section.problem("ctdir", fmt::format("'ctdir' is {}", in_quotes(text->value)),
+                        "write \"original\" or \"reply\"; each is what the other excludes");
+}
+
+void read_conn_prefix(Section& section, std::string_view key, nat::Prefix& out, bool& excluded) {
+    auto text = section.text(key);
+    if (!text) return;
+    excluded = take_not(*text);
     if (const auto prefix = read_prefix(section, key, *text)) out = *prefix;
 }
 
-void read_conn_ports(Section& section, std::string_view key, nat::PortRange& out) {
-    const auto text = section.scalar(key);
+void read_conn_ports(Section& section, std::string_view key, nat::PortRange& out, bool& excluded) {
+    auto text = section.scalar(key);
     if (!text) return;
+    excluded = take_not(*text);
     const auto range = parse_ports(text->value);
     if (range && range->first <= range->last)
         out = *range;
@@ -152,10 +172,36 @@ void read_conn_ports(Section& section, std::string_view key, nat::PortRange& out
             "write one like 80 or \"8000-8080\"");
 }
 
+/// `ctproto`: the connection's protocol, which is not that of an ICMP error about it.
+void read_conn_protocol(Section& section, nat::ConnMatch& out) {
+    auto text = section.scalar("ctproto");
+    if (!text) return;
+    out.not_proto = take_not(*text);
+    if (const auto protocol = parse_protocol(text->value))
+        out.proto = *protocol;
+    else
+        section.problem("ctproto", fmt::format("{} is no IP protocol", in_quotes(text->value)),
+                        "write a name like \"tcp\" or \"udp\", or a number from 0 to 255");
+}
+
+/// `label`: one that the connection has, or, excluded, has not.
+void read_label(Section& section, nat::ConnMatch& out) {
+    auto text = section.scalar("label");
+    if (!text) return;
+    out.not_label = take_not(*text);
+    const auto label = parse_number(text->value);
+    if (label && *label <= 127)
+        out.label = static_cast<int>(*label);
+    else
+        section.problem("label", fmt::format("{} is no label", in_quotes(text->value)),
+                        "write a number from 0 to 127");
+}
+
 /// `ctexpire`: seconds, or a range of them.
 void read_expiry(Section& section, nat::ConnMatch& out) {
-    const auto text = section.scalar("ctexpire");
+    auto text = section.scalar("ctexpire");
     if (!text) return;
+    out.not_expires = take_not(*text);
     const std::string_view range = text->value;
     const std::size_t dash = range.find('-');
     const auto first = parse_duration(range.substr(0, dash));
@@ -196,27 +242,22 @@ void read_track_options(Section& section, const Config& config, nat::Rule& rule)
 }
 
 void read_conn_match(Section& section, nat::ConnMatch& out) {
-    section.choice("ctdir", out.dir, kDirections);
-    read_conn_prefix(section, "ctorigsrc", out.orig_src);
-    read_conn_prefix(section, "ctorigdst", out.orig_dst);
-    read_conn_prefix(section, "ctreplsrc", out.reply_src);
-    read_conn_prefix(section, "ctrepldst", out.reply_dst);
-    read_conn_ports(section, "ctorigsrcport", out.orig_sport);
-    read_conn_ports(section, "ctorigdstport", out.orig_dport);
-    read_conn_ports(section, "ctreplsrcport", out.reply_sport);
-    read_conn_ports(section, "ctrepldstport", out.reply_dport);
+    read_direction(section, out.dir);
+    read_conn_protocol(section, out);
+    read_conn_prefix(section, "ctorigsrc", out.orig_src, out.not_orig_src);
+    read_conn_prefix(section, "ctorigdst", out.orig_dst, out.not_orig_dst);
+    read_conn_prefix(section, "ctreplsrc", out.reply_src, out.not_reply_src);
+    read_conn_prefix(section, "ctrepldst", out.reply_dst, out.not_reply_dst);
+    read_conn_ports(section, "ctorigsrcport", out.orig_sport, out.not_orig_sport);
+    read_conn_ports(section, "ctorigdstport", out.orig_dport, out.not_orig_dport);
+    read_conn_ports(section, "ctreplsrcport", out.reply_sport, out.not_reply_sport);
+    read_conn_ports(section, "ctrepldstport", out.reply_dport, out.not_reply_dport);
     read_expiry(section, out);
-    out.helper = read_helper(section, "cthelper");
-    if (const auto label = section.count("label", {0, 127})) out.label = static_cast<int>(*label);
-    if (const auto text = section.scalar("packet_mark")) {
-        const auto mark = parse_mark(text->value);
-        if (mark) {
-            out.packet_mark = mark->value;
-            out.packet_mark_mask = mark->mask;
-        } else {
-            section.problem("packet_mark", fmt::format("{} is no mark", in_quotes(text->value)),
-                            "write VALUE or VALUE/MASK, 32 bits each, like \"0x1/0xff\"");
-        }
+    out.helper = read_helper(section, "cthelper", &out.not_helper);
+    read_label(section, out);
+    if (const auto mark = read_mark(section, "packet_mark", out.not_packet_mark)) {
+        out.packet_mark = mark->value;
+        out.packet_mark_mask = mark->mask;
     }
 }
 

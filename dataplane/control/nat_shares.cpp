@@ -12,7 +12,8 @@ namespace {
 bool serves(const Config& config, std::size_t index, std::optional<std::uint8_t> protocol) {
     return std::any_of(config.rules.begin(), config.rules.end(), [&](const nat::Rule& rule) {
         return rule.carrier == index &&
-               (!protocol || rule.match.proto < 0 || rule.match.proto == *protocol);
+               (!protocol || ((rule.match.proto < 0 || rule.match.proto == *protocol) &&
+                              rule.match.not_proto != *protocol));
     });
 }
 

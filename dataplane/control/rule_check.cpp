@@ -88,9 +88,9 @@ bool check_chain(Section& section, const nat::Rule& rule) {
 void check_moment(Section& section, const nat::Rule& rule) {
     if (rule.chain == Chain::Raw) {
         for (const std::string_view key :
-             {"ctstate", "ctstatus", "zone", "mark", "ctdir", "ctorigsrc", "ctorigdst", "ctreplsrc",
-              "ctrepldst", "ctorigsrcport", "ctorigdstport", "ctreplsrcport", "ctrepldstport",
-              "ctexpire", "cthelper", "label"})
+             {"ctstate", "ctstatus", "zone", "mark", "ctdir", "ctproto", "ctorigsrc", "ctorigdst",
+              "ctreplsrc", "ctrepldst", "ctorigsrcport", "ctorigdstport", "ctreplsrcport",
+              "ctrepldstport", "ctexpire", "cthelper", "label"})
             if (section.has(key))
                 never_matches(
                     section, key,
@@ -116,7 +116,7 @@ void check_moment(Section& section, const nat::Rule& rule) {
                           "match by 'in' or 'dst'");
     const auto bit = [](ct::CtState s) { return 1U << static_cast<unsigned>(s); };
     const unsigned opening = bit(ct::CtState::New) | bit(ct::CtState::Related);
-    if (rule.chain == Chain::Nat && rule.match.states != 0 && (rule.match.states & opening) == 0)
+    if (rule.chain == Chain::Nat && (rule.match.possible_states() & opening) == 0)
         never_matches(section, "ctstate",
                       "the nat chain sees only the packet that opens a connection",
                       "leave 'ctstate' out: the mapping holds for the connection's life");
@@ -162,6 +162,8 @@ ct::Family check_family(Section& section, const nat::Rule& rule) {
 
 void check_conditions(Section& section, const nat::Match& m) {
     const bool has_ports = m.proto >= 0 && nat::has_ports(static_cast<std::uint8_t>(m.proto));
+    const bool conn_has_ports = m.conn.proto >= 0 && !m.conn.not_proto &&
+                                nat::has_ports(static_cast<std::uint8_t>(m.conn.proto));
     for (const std::string_view key : {"sport", "dport"}) {
         if (!section.has(key) || has_ports) continue;
         if (m.proto < 0)
@@ -173,20 +175,32 @@ void check_conditions(Section& section, const nat::Match& m) {
                                       protocol_name(static_cast<std::uint8_t>(m.proto))),
                           fmt::format("leave '{}' out, or name a protocol with ports", key));
     }
-    if ((m.conn.packet_mark & ~m.conn.packet_mark_mask) != 0)
+    if ((m.conn.packet_mark & ~m.conn.packet_mark_mask) != 0 && !m.conn.not_packet_mark)
         never_matches(
             section, "packet_mark", "the mark has bits outside of its mask",
             fmt::format("write \"{:#x}/{:#x}\" or a wider mask",
                         m.conn.packet_mark & m.conn.packet_mark_mask, m.conn.packet_mark_mask));
     for (const std::string_view key :
          {"ctorigsrcport", "ctorigdstport", "ctreplsrcport", "ctrepldstport"})
-        if (section.has(key) && !has_ports)
+        if (section.has(key) && !has_ports && !conn_has_ports)
             section.problem(key, fmt::format("'{}' stands without a protocol that has ports", key),
                             "name the protocols, like proto = [\"tcp\", \"udp\"]");
     if ((m.mark & ~m.mark_mask) != 0)
         never_matches(section, "mark", "the mark has bits outside of its mask",
                       fmt::format("write \"{:#x}/{:#x}\" or a wider mask", m.mark & m.mark_mask,
                                   m.mark_mask));
+    const auto excludes = [&](std::string_view key, std::uint32_t mark, std::uint32_t mask) {
+        if ((mark & ~mask) != 0)
+            section.problem(
+                key,
+                fmt::format("'{}' excludes nothing: it has bits outside of its "
+                            "mask",
+                            key),
+                fmt::format("write \"!{:#x}/{:#x}\" or a wider mask", mark & mask, mask));
+    };
+    excludes("mark", m.not_mark, m.not_mark_mask);
+    if (m.conn.not_packet_mark)
+        excludes("packet_mark", m.conn.packet_mark, m.conn.packet_mark_mask);
     if (m.not_src && m.src.length == 0 && m.src.family != ct::Family::None)
         never_matches(section, "src", "it excludes every source", "leave 'src' out");
     if (m.not_dst && m.dst.length == 0 && m.dst.family != ct::Family::None)
@@ -289,6 +303,9 @@ void check_target(Section& section, const nat::Rule& rule) {
                         "write IPv4 addresses, or leave 'to' out for that of the port");
     check_netmap(section, rule);
     check_shift(section, rule);
+    if (rule.hairpin && rule.match.not_in_port != ct::kNoPort)
+        section.problem("in", "'hairpin' stands with a port excluded by 'in'",
+                        "name the port that the outside address is of, or leave 'in' out");
     if (rule.hairpin && rule.action == Action::Dnat && (!section.has("dst") || rule.match.not_dst))
         section.problem("hairpin", "'hairpin' stands without the address that it is for",
                         "write the outside address as 'dst'");

@@ -19,6 +19,11 @@ std::uint8_t states(std::initializer_list<ct::CtState> list) {
     return static_cast<std::uint8_t>(set);
 }
 
+/// The conditions of a filter rule with these keys.
+nat::Match match_of(const std::string& keys) {
+    return rule("chain = \"filter\"\naction = \"accept\"\n" + keys).match;
+}
+
 TEST(Rule, TakesEveryCondition) {
     const nat::Rule r = rule(R"(chain = "filter"
 name = "all"
@@ -51,7 +56,7 @@ action = "reject"
     EXPECT_EQ(r.match.sport, (nat::PortRange{1024, 65'535}));
     EXPECT_EQ(r.match.dport, (nat::PortRange{443, 443}));
     EXPECT_EQ(r.match.states, states({ct::CtState::New, ct::CtState::Established}));
-    EXPECT_EQ(r.match.status_set, ct::status::kAssured | ct::status::kSrcNat);
+    EXPECT_EQ(r.match.status_any, ct::status::kAssured | ct::status::kSrcNat);
     EXPECT_EQ(r.match.zone, 5);
     EXPECT_EQ(r.match.mark, 1U);
     EXPECT_EQ(r.match.mark_mask, 0xffU);
@@ -73,15 +78,106 @@ TEST(Rule, KnowsEveryStateAndStatus) {
 
     EXPECT_EQ(r.match.states,
               states({ct::CtState::Related, ct::CtState::Invalid, ct::CtState::Untracked}));
-    EXPECT_EQ(r.match.status_set, ct::status::kExpected | ct::status::kSeenReply |
+    EXPECT_EQ(r.match.status_any, ct::status::kExpected | ct::status::kSeenReply |
                                       ct::status::kConfirmed | ct::status::kDstNat);
 }
 
-TEST(Rule, TakesIptablesVirtualStatesForStatus) {
-    const nat::Rule r = rule("chain = \"filter\"\naction = \"accept\"\nctstate = \"DNAT\"\n");
+TEST(Rule, TakesIptablesVirtualStatesAmongTheOthers) {
+    const nat::Match alone = match_of("ctstate = \"DNAT\"\n");
+    const nat::Match listed = match_of("ctstate = [\"NEW\", \"snat\"]\n");
 
-    EXPECT_EQ(r.match.states, 0);
-    EXPECT_EQ(r.match.status_set, ct::status::kDstNat);
+    EXPECT_EQ(alone.states, 0);
+    EXPECT_EQ(alone.state_nat, ct::status::kDstNat);
+    EXPECT_EQ(listed.states, states({ct::CtState::New}));
+    EXPECT_EQ(listed.state_nat, ct::status::kSrcNat);
+    EXPECT_FALSE(listed.not_states);
+}
+
+TEST(Rule, ExcludesStatesByTheirComplement) {
+    using enum ct::CtState;
+    const nat::Match one = match_of("ctstate = \"!INVALID\"\n");
+    const nat::Match two = match_of("ctstate = [\"!NEW\", \"!RELATED\"]\n");
+    const nat::Match translated = match_of("ctstate = [\"!NEW\", \"!DNAT\"]\n");
+
+    EXPECT_EQ(one.states, states({New, Established, Related, Untracked}));
+    EXPECT_EQ(two.states, states({Established, Invalid, Untracked}));
+    EXPECT_EQ(translated.states, states({New}));
+    EXPECT_EQ(translated.state_nat, ct::status::kDstNat);
+    EXPECT_TRUE(translated.not_states);
+}
+
+// iptables(8), --ctstatus: NONE is "none of the below".
+TEST(Rule, KnowsTheAbsenceOfEveryStatus) {
+    constexpr unsigned kAny = ct::status::kExpected | ct::status::kSeenReply |
+                              ct::status::kAssured | ct::status::kConfirmed;
+    const nat::Match none = match_of("ctstatus = \"NONE\"\n");
+    const nat::Match some = match_of("ctstatus = \"!none\"\n");
+    const nat::Match without = match_of("ctstatus = [\"!ASSURED\", \"!SNAT\"]\n");
+
+    EXPECT_EQ(none.status_none, kAny);
+    EXPECT_EQ(none.status_any, 0);
+    EXPECT_EQ(some.status_any, kAny);
+    EXPECT_EQ(some.status_none, 0);
+    EXPECT_EQ(without.status_none, ct::status::kAssured | ct::status::kSrcNat);
+}
+
+TEST(Rule, ExcludesOnePortProtocolAndMark) {
+    const nat::Match m =
+        match_of("in = \"!lan\"\nout = \"!wan\"\nproto = \"!icmp\"\nmark = \"!0x1/0xff\"\n");
+
+    EXPECT_EQ(m.in_port, ct::kNoPort);
+    EXPECT_EQ(m.not_in_port, 0);
+    EXPECT_EQ(m.out_port, ct::kNoPort);
+    EXPECT_EQ(m.not_out_port, 1);
+    EXPECT_EQ(m.proto, -1);
+    EXPECT_EQ(m.not_proto, ct::ipproto::kIcmp);
+    EXPECT_EQ(m.mark_mask, 0U);
+    EXPECT_EQ(m.not_mark, 1U);
+    EXPECT_EQ(m.not_mark_mask, 0xffU);
+    EXPECT_EQ(match_of("in = \"!local\"\n").not_in_port, ct::kLocalPort);
+}
+
+TEST(Rule, ExcludesWhatIsAskedOfTheConnection) {
+    const nat::ConnMatch m = match_of(R"(
+ctproto = "!tcp"
+ctorigsrc = "!192.0.2.0/24"
+ctorigdst = "!198.51.100.1"
+ctreplsrc = "!198.51.100.2"
+ctrepldst = "!203.0.113.0/24"
+ctexpire = "!0-30"
+label = "!5"
+packet_mark = "!0x10/0xf0"
+cthelper = "!ftp"
+)")
+                                 .conn;
+    const nat::ConnMatch ports = match_of(R"(
+ctproto = "udp"
+ctorigsrcport = "!1024-65535"
+ctorigdstport = "!53"
+ctreplsrcport = "!54"
+ctrepldstport = "!55"
+)")
+                                     .conn;
+
+    EXPECT_TRUE(m.not_proto && m.not_orig_src && m.not_orig_dst && m.not_reply_src &&
+                m.not_reply_dst && m.not_expires && m.not_label && m.not_packet_mark &&
+                m.not_helper);
+    EXPECT_EQ(m.proto, ct::ipproto::kTcp);
+    EXPECT_EQ(m.orig_src, prefix("192.0.2.0/24"));
+    EXPECT_EQ(m.reply_dst, prefix("203.0.113.0/24"));
+    EXPECT_EQ(m.expires_last, 30U);
+    EXPECT_EQ(m.label, 5);
+    EXPECT_EQ(m.packet_mark_mask, 0xf0U);
+    EXPECT_EQ(m.helper, ct::find_helper("ftp"));
+    EXPECT_TRUE(ports.not_orig_sport && ports.not_orig_dport && ports.not_reply_sport &&
+                ports.not_reply_dport);
+    EXPECT_FALSE(ports.not_proto);
+    EXPECT_EQ(ports.orig_dport, (nat::PortRange{53, 53}));
+}
+
+TEST(Rule, TakesDirectionsInEitherCase) {
+    EXPECT_EQ(match_of("ctdir = \"ORIGINAL\"\n").conn.dir, 0);
+    EXPECT_EQ(match_of("ctdir = \"Reply\"\n").conn.dir, 1);
 }
 
 TEST(Rule, MatchesWhatSluiceItselfSends) {
@@ -169,6 +265,22 @@ TEST(RuleLists, MayHoldBothFamilies) {
     ASSERT_EQ(c.rules.size(), 2U);
     for (const nat::Rule& r : c.rules)
         EXPECT_EQ(r.match.src.family == ct::Family::Ipv4, r.match.proto == ct::ipproto::kIcmp);
+}
+
+TEST(RuleLists, ExcludedPortsLeaveTheOthers) {
+    const auto dports = [](const std::string& keys) {
+        std::vector<nat::PortRange> out;
+        for (const nat::Rule& r : with_ports("[[rule]]\nchain = \"filter\"\nproto = \"tcp\"\n" +
+                                             keys + "\naction = \"drop\"\n")
+                                      .rules)
+            out.push_back(r.match.dport);
+        return out;
+    };
+    using Ranges = std::vector<nat::PortRange>;
+
+    EXPECT_EQ(dports("dport = \"!80\""), (Ranges{{0, 79}, {81, 65'535}}));
+    EXPECT_EQ(dports("dport = [\"!1024-65535\", \"!22\"]"), (Ranges{{0, 21}, {23, 1023}}));
+    EXPECT_EQ(dports("dport = \"!0\""), (Ranges{{1, 65'535}}));
 }
 
 TEST(RuleOrder, IsThatOfTheFile) {

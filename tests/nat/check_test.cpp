@@ -94,7 +94,31 @@ const CoverCase kCovers[] = {
          m.states = states({CtState::New, CtState::Related});
      },
      [](Match& m) { m.states = states({CtState::New}); }},
-    {"status", [](Match& m) { m.status_set = 1; }, [](Match& m) { m.status_set = 3; }},
+    {"a state or a translation",
+     [](Match& m) {
+         m.states = states({CtState::New});
+         m.state_nat = ct::status::kNatMask;
+     },
+     [](Match& m) {
+         m.states = states({CtState::New});
+         m.state_nat = ct::status::kDstNat;
+     }},
+    {"neither a state nor a translation",
+     [](Match& m) {
+         m.state_nat = ct::status::kDstNat;
+         m.not_states = true;
+     },
+     [](Match& m) {
+         m.states = states({CtState::Invalid});
+         m.state_nat = ct::status::kDstNat;
+         m.not_states = true;
+     }},
+    {"status", [](Match& m) { m.status_any = 3; }, [](Match& m) { m.status_any = 1; }},
+    {"no status", [](Match& m) { m.status_none = 4; }, [](Match& m) { m.status_none = 12; }},
+    {"excluded port", [](Match& m) { m.not_in_port = 1; }, [](Match& m) { m.in_port = 2; }},
+    {"excluded outer port", [](Match&) {}, [](Match& m) { m.not_out_port = 1; }},
+    {"excluded protocol", [](Match& m) { m.not_proto = 17; }, [](Match& m) { m.proto = 6; }},
+    {"excluded mark", [](Match&) {}, [](Match& m) { m.not_mark_mask = 1; }},
     {"zone", [](Match&) {}, [](Match& m) { m.zone = 1; }},
     {"mark",
      [](Match& m) {
@@ -119,9 +143,15 @@ TEST(DeadRules, AWideRuleHidesANarrowOneAndNotTheOtherWayRound) {
 }
 
 TEST(DeadRules, UnrelatedConditionsDoNotHideOneAnother) {
+    // A protocol lies outside of another, and a state within one or a translation.
+    const auto related = [](const CoverCase& a, const CoverCase& b) {
+        const std::string both = std::string{a.name} + ", " + b.name;
+        return std::string{a.name} == b.name || both == "any, excluded protocol" ||
+               both == "excluded protocol, any" || both == "a state or a translation, states";
+    };
     for (const CoverCase& a : kCovers)
         for (const CoverCase& b : kCovers) {
-            if (std::string{a.name} == b.name) continue;
+            if (related(a, b)) continue;
             const Rule one = filter(Action::Accept, a.narrow);
             const Rule two = filter(Action::Drop, b.narrow);
             // Two prefixes may lie in one another, and nothing else may.
@@ -312,7 +342,25 @@ TEST(DeadRules, SeeWhatTheConnectionCannotBeAsked) {
     Rule expiry;
     expiry.match.conn.expires_first = 2;
     expiry.match.conn.expires_last = 1;
-    for (const Rule& r : {raw, nat, expiry}) EXPECT_EQ(dead_rules(std::vector<Rule>{r}).size(), 1U);
+    Rule no_expiry;
+    no_expiry.match.conn.not_expires = true;
+    Rule no_address;
+    no_address.match.conn.orig_src = prefix("0.0.0.0/0");
+    no_address.match.conn.not_orig_src = true;
+    Rule no_port;
+    no_port.match.conn.not_reply_dport = true;
+    Rule no_mark;
+    no_mark.match.conn.not_packet_mark = true;
+    Rule no_state;
+    no_state.match.states = nat::kAllStates;
+    no_state.match.state_nat = ct::status::kDstNat;
+    no_state.match.not_states = true;
+    Rule without;
+    without.match.states = states({CtState::Invalid, CtState::Untracked});
+    without.match.mark_mask = 1;
+    for (const Rule& r :
+         {raw, nat, expiry, no_expiry, no_address, no_port, no_mark, no_state, without})
+        EXPECT_EQ(dead_rules(std::vector<Rule>{r}).size(), 1U);
     raw.match.conn = {};
     raw.match.conn.packet_mark_mask = 1;
     EXPECT_TRUE(dead_rules(std::vector<Rule>{raw}).empty()) << "packets have marks from the start";

@@ -349,7 +349,7 @@ TEST(Nat64FromOutside, IsShownToTheFilterInIpv6AndAsDnat) {
     in.match.dst = test::prefix(kOne);
     in.match.proto = ct::ipproto::kUdp;
     in.match.dport = {4000, 4000};
-    in.match.status_set = ct::status::kDstNat;
+    in.match.status_any = ct::status::kDstNat;
     NatBox box{{nat64(), out, in}, 4096, nat::Action::Drop};
     const std::uint16_t port = box.send(six(kOne, kServer6).udp(4000, 53), kLan).source().second;
 

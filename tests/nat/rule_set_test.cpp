@@ -173,9 +173,89 @@ std::vector<MatchCase> match_cases() {
          [](auto& p) { p.state = CtState::Related; }, [](auto& p) { p.state = CtState::Invalid; }},
         {"state untracked", [](Match& m) { m.states = bit(CtState::Untracked); },
          [](auto& p) { p.state = CtState::Untracked; }, none},
-        {"status", [](Match& m) { m.status_set = ct::status::kAssured | ct::status::kSeenReply; },
-         [](auto& p) { p.status = ct::status::kAssured | ct::status::kSeenReply | 1; },
-         [](auto& p) { p.status = ct::status::kAssured; }},
+        {"a state, or a translation",
+         [](Match& m) {
+             m.states = bit(CtState::Established);
+             m.state_nat = ct::status::kDstNat;
+         },
+         [](auto& p) { p.status = ct::status::kDstNat; },
+         [](auto& p) { p.status = ct::status::kSrcNat; }},
+        {"a state, or a translation, the state",
+         [](Match& m) {
+             m.states = bit(CtState::Established);
+             m.state_nat = ct::status::kDstNat;
+         },
+         [](auto& p) { p.state = CtState::Established; }, none},
+        {"a translation, of a connection only", [](Match& m) { m.state_nat = ct::status::kSrcNat; },
+         [](auto& p) { p.status = ct::status::kSrcNat; },
+         [](auto& p) {
+             p.status = ct::status::kSrcNat;
+             p.state = CtState::Invalid;
+         }},
+        {"neither a state nor a translation",
+         [](Match& m) {
+             m.states = bit(CtState::Established);
+             m.state_nat = ct::status::kDstNat;
+             m.not_states = true;
+         },
+         none, [](auto& p) { p.status = ct::status::kDstNat; }},
+        {"no translation, which an INVALID packet has not",
+         [](Match& m) {
+             m.state_nat = ct::status::kDstNat;
+             m.not_states = true;
+         },
+         [](auto& p) {
+             p.status = ct::status::kDstNat;
+             p.state = CtState::Invalid;
+         },
+         [](auto& p) { p.status = ct::status::kNatMask; }},
+        {"status, any of two",
+         [](Match& m) { m.status_any = ct::status::kAssured | ct::status::kSeenReply; },
+         [](auto& p) { p.status = ct::status::kAssured | 1; },
+         [](auto& p) { p.status = ct::status::kConfirmed; }},
+        {"status, of a connection only", [](Match& m) { m.status_any = ct::status::kSrcNat; },
+         [](auto& p) { p.status = ct::status::kSrcNat; },
+         [](auto& p) {
+             p.status = ct::status::kSrcNat;
+             p.state = CtState::Invalid;
+         }},
+        {"not that status", [](Match& m) { m.status_none = ct::status::kAssured; },
+         [](auto& p) { p.status = ct::status::kSeenReply; },
+         [](auto& p) { p.status = ct::status::kSeenReply | ct::status::kAssured; }},
+        {"not that status, of a connection only",
+         [](Match& m) { m.status_none = ct::status::kAssured; }, none,
+         [](auto& p) { p.state = CtState::Untracked; }},
+        {"not that port", [](Match& m) { m.not_in_port = 3; }, none,
+         [](auto& p) { p.in_port = 3; }},
+        {"not out by that port", [](Match& m) { m.not_out_port = 0; }, none,
+         [](auto& p) { p.out_port = 0; }},
+        {"not out by that port, to Sluice itself", [](Match& m) { m.not_out_port = 0; }, none,
+         [](auto& p) { p.out_port = ct::kNoPort; }},
+        {"not that protocol", [](Match& m) { m.not_proto = ct::ipproto::kIcmp; }, none, icmp},
+        {"not that mark",
+         [](Match& m) {
+             m.not_mark = 0x12;
+             m.not_mark_mask = 0xff;
+         },
+         [](auto& p) { p.mark = 0x1213; }, [](auto& p) { p.mark = 0x1312; }},
+        {"not that mark, of a connection only", [](Match& m) { m.not_mark_mask = 0xff; },
+         [](auto& p) { p.mark = 1; },
+         [](auto& p) {
+             p.mark = 1;
+             p.state = CtState::Invalid;
+         }},
+        {"mark 0, of a connection only", [](Match& m) { m.mark_mask = 0xff; }, none,
+         [](auto& p) { p.state = CtState::Untracked; }},
+        {"not that packet mark",
+         [](Match& m) {
+             m.conn.packet_mark_mask = 0xff;
+             m.conn.not_packet_mark = true;
+         },
+         [](auto& p) {
+             p.packet_mark = 1;
+             p.state = CtState::Untracked;
+         },
+         none},
         {"zone", [](Match& m) { m.zone = 7; }, [](auto& p) { p.tuple.zone = 7; }, none},
         {"zone 0", [](Match& m) { m.zone = 0; }, none, [](auto& p) { p.tuple.zone = 1; }},
         {"mark",
@@ -359,6 +439,19 @@ ct::Packet source_translated(ct::Dir dir) {
     return p;
 }
 
+/// Excludes what `m` asks of the tuples.
+void invert(ConnMatch& m) {
+    m.not_orig_src = m.orig_src.family != Family::None;
+    m.not_orig_dst = m.orig_dst.family != Family::None;
+    m.not_reply_src = m.reply_src.family != Family::None;
+    m.not_reply_dst = m.reply_dst.family != Family::None;
+    m.not_orig_sport = !m.orig_sport.any();
+    m.not_orig_dport = !m.orig_dport.any();
+    m.not_reply_sport = !m.reply_sport.any();
+    m.not_reply_dport = !m.reply_dport.any();
+    m.not_proto = m.proto >= 0;
+}
+
 // iptables' ctorigsrc and the like ask for the connection's tuples, whatever way the packet goes.
 TEST(RuleSet, AsksForTheConnectionsTuplesInBothDirections) {
     const ct::Packet sample = packet();
@@ -378,6 +471,8 @@ TEST(RuleSet, AsksForTheConnectionsTuplesInBothDirections) {
          [](ConnMatch& m, const ct::Packet& p) { m.reply_src = to_prefix(p.reply.src); }, false},
         {"ctrepldst",
          [](ConnMatch& m, const ct::Packet& p) { m.reply_dst = to_prefix(p.reply.dst); }, false},
+        {"ctproto", [](ConnMatch& m, const ct::Packet& p) { m.proto = p.original.proto; }, false},
+        {"ctproto of another", [](ConnMatch& m, const ct::Packet&) { m.proto = 89; }, true},
         {"ctrepldst of another",
          [](ConnMatch& m, const ct::Packet& p) { m.reply_dst = to_prefix(p.original.src); }, true},
         {"ctrepldstport",
@@ -403,9 +498,15 @@ TEST(RuleSet, AsksForTheConnectionsTuplesInBothDirections) {
             c.ask(r.match.conn, p);
             const RuleSet rules{{r}, 1};
             EXPECT_EQ(rules.filter(0, p).action == Action::Drop, !c.wrong) << c.name;
+
+            invert(r.match.conn);
+            ct::Packet again = source_translated(dir);
+            EXPECT_EQ(RuleSet({r}, 1).filter(0, again).action == Action::Drop, c.wrong)
+                << "not " << c.name;
         }
     Rule r = rule(Chain::Filter, Action::Drop);
     r.match.conn.orig_src = host(sample.tuple.src);
+    r.match.conn.not_orig_src = true;
     ct::Packet without = packet();
     without.conn = {};
     EXPECT_EQ(RuleSet({r}, 1).filter(0, without).action, Action::Accept) << "no connection";
@@ -444,6 +545,32 @@ TEST(RuleSet, AsksForWhatOnlyTheEntryKnows) {
     EXPECT_EQ(action({.labels = {}, .expires_s = 20, .helper = 0}), Action::Reject);
     EXPECT_EQ(action({.labels = {}, .expires_s = 21, .helper = 0}), Action::Accept);
     EXPECT_EQ(rules.filter(0, p).action, Action::Accept) << "nothing is known";
+}
+
+TEST(RuleSet, ExcludesWhatOnlyTheEntryKnows) {
+    Rule label = rule(Chain::Filter, Action::Drop);
+    label.match.conn.label = 65;
+    label.match.conn.not_label = true;
+    Rule expires = rule(Chain::Filter, Action::Drop);
+    expires.match.conn.expires_first = 10;
+    expires.match.conn.expires_last = 20;
+    expires.match.conn.not_expires = true;
+    Rule helper = rule(Chain::Filter, Action::Drop);
+    helper.match.conn.helper = 2;
+    helper.match.conn.not_helper = true;
+    ct::Packet p = source_translated(ct::Dir::Original);
+    const auto drops = [&](const Rule& r, ct::ConnFacts facts) {
+        return RuleSet({r}, 1).filter(0, p, &facts).action == Action::Drop;
+    };
+
+    EXPECT_FALSE(drops(label, {.labels = {0, 2}, .expires_s = 0, .helper = 0}));
+    EXPECT_TRUE(drops(label, {.labels = {2, 1}, .expires_s = 0, .helper = 0}));
+    EXPECT_FALSE(drops(expires, {.labels = {}, .expires_s = 20, .helper = 0}));
+    EXPECT_TRUE(drops(expires, {.labels = {}, .expires_s = 21, .helper = 0}));
+    EXPECT_FALSE(drops(helper, {.labels = {}, .expires_s = 0, .helper = 2}));
+    EXPECT_TRUE(drops(helper, {.labels = {}, .expires_s = 0, .helper = 1}));
+    for (const Rule& r : {label, expires, helper})
+        EXPECT_EQ(RuleSet({r}, 1).filter(0, p).action, Action::Accept) << "nothing is known";
 }
 
 // CONNMARK --save-mark and --restore-mark, with masks.
@@ -587,6 +714,11 @@ TEST(RuleSet, EstablishedPacketsSkipTheFilterOnlyIfAllAreAccepted) {
     web.match.dport = {80, 80};
     Rule never = rule(Chain::Filter, Action::Drop);
     never.match.not_src = true;
+    Rule others = with_states(Action::Drop, established);
+    others.match.state_nat = ct::status::kDstNat;
+    others.match.not_states = true;
+    Rule translated = with_states(Action::Drop, bit(CtState::Invalid));
+    translated.match.state_nat = ct::status::kDstNat;
     struct Case {
         const char* name;
         std::vector<Rule> rules;
@@ -607,6 +739,11 @@ TEST(RuleSet, EstablishedPacketsSkipTheFilterOnlyIfAllAreAccepted) {
          {with_states(Action::Drop, bit(CtState::New))},
          Action::Accept,
          true},
+        {"no established dropped, though translations are asked for",
+         {others},
+         Action::Accept,
+         true},
+        {"established dropped if translated", {translated}, Action::Accept, false},
         {"established dropped", {with_states(Action::Drop, established)}, Action::Accept, false},
         {"some accepted", {web}, Action::Drop, false},
         {"some accepted and counted",
