@@ -306,7 +306,15 @@ void ArgumentParser::words() {
                 : word == "stats" ? Command::Stats
                 : word == "drops" ? Command::Drops
                                   : Command::Ping;
-    if ((get || set) && optind < argc_) r.name = find_sysctl(next()).name;
+    std::optional<std::string_view> value;  // of NAME=VALUE, as sysctl -w takes it
+    if ((get || set) && optind < argc_) {
+        std::string_view name = next();
+        if (const auto equals = name.find('='); set && equals != std::string_view::npos) {
+            value = name.substr(equals + 1);
+            name = name.substr(0, equals);
+        }
+        r.name = find_sysctl(name).name;
+    }
     if (port) {
         const bool whole = argc_ - optind >= 2;
         if (whole) r.name = next();
@@ -326,9 +334,9 @@ void ArgumentParser::words() {
         r.address = next();
     }
     if (set) {
-        if (r.name.empty() || optind >= argc_)
+        if (r.name.empty() || (!value && optind >= argc_))
             throw BadParameter{"`set' needs a name and a value, like `set nf_conntrack_acct 1'"};
-        r.value = sysctl_value(find_sysctl(r.name), next());
+        r.value = sysctl_value(find_sysctl(r.name), value ? *value : next());
     }
     if (optind < argc_) throw BadParameter{"unknown command `" + std::string{argv_[optind]} + "'"};
 }

@@ -2,6 +2,7 @@
 #include "dataplane/cli/show.hpp"
 
 #include "ct/base/drop.hpp"
+#include "dataplane/control/sysctl.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -125,7 +126,7 @@ std::string show_sysctls(std::string_view json) {
     const ordered_json settings = parse_object(json);
     std::string out;
     for (const auto& [name, value] : settings.items())
-        fmt::format_to(std::back_inserter(out), "{} = {}\n", name, plain(value));
+        fmt::format_to(std::back_inserter(out), "{} = {}\n", path_of(name), plain(value));
     return out;
 }
 

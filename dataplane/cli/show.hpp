@@ -19,8 +19,8 @@ namespace dp {
 /// it is something else.
 [[nodiscard]] std::string show_addresses(std::string_view json);
 
-/// Settings as sysctl(8) prints them: `name = value`. `json` is the data of request `sysctl`.
-/// Throws std::runtime_error if it is something else.
+/// Settings as sysctl(8) prints them: `net.netfilter.name = value`. `json` is the data of request
+/// `sysctl`. Throws std::runtime_error if it is something else.
 [[nodiscard]] std::string show_sysctls(std::string_view json);
 
 /// Any JSON object: a line for each value, a table for each list of objects. `json` is the data of

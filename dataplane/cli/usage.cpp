@@ -25,7 +25,7 @@ Tables: conntrack (default), expect, dying, unconfirmed
 Sluice's own:
   stats                   what the workers and ports have done
   get [NAME]              settings, by the names that sysctl(8) knows them by
-  set NAME VALUE          change one while the daemon runs
+  set NAME VALUE          change one while the daemon runs; NAME=VALUE will do
   port NAME up|down       put a port into service, or take it out
   address [PORT]          addresses of the ports
   address PORT add|del ADDRESS/LENGTH

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -48,8 +49,18 @@ constexpr Sysctl flag(std::string_view name, std::string_view key, Field field) 
 template <class Field>
 constexpr Sysctl seconds(std::string_view name, std::string_view key, std::string_view timeout,
                          Field field) {
-    Sysctl s = setting(name, key, Kind::Seconds, 1, ct::kMaxTimeoutSeconds, field);
+    // 0 as in Linux: entries expire at once, and every packet opens a connection of its own.
+    Sysctl s = setting(name, key, Kind::Seconds, 0, ct::kMaxTimeoutSeconds, field);
     s.timeout = timeout;
+    return s;
+}
+
+/// A time-out of fragments, which have to wait for one another.
+template <class Field>
+constexpr Sysctl fragment_seconds(std::string_view name, std::string_view key,
+                                  std::string_view timeout, Field field) {
+    Sysctl s = seconds(name, key, timeout, field);
+    s.least = 1;
     return s;
 }
 
@@ -78,7 +89,7 @@ constexpr Sysctl read_only(std::string_view name, std::string_view why,
 
 // clang-format off
 constexpr std::array kSysctls{
-    setting("ipfrag_time", "", Kind::Seconds, 1, ct::kMaxTimeoutSeconds, SLUICE_FIELD(timeouts.fragment)),
+    fragment_seconds("ipfrag_time", "", "", SLUICE_FIELD(timeouts.fragment)),
     flag("nf_conntrack_acct", "acct", SLUICE_FIELD(acct)),
     read_only("nf_conntrack_buckets", "the index is made for it when the daemon starts",
         [](const ct::Conntrack& t) -> std::uint64_t {
@@ -90,7 +101,7 @@ constexpr std::array kSysctls{
         [](const ct::Conntrack& t) -> std::uint64_t { return t.count(); }),
     setting("nf_conntrack_events", "events", Kind::Number, 0, 2, SLUICE_FIELD(events)),
     setting("nf_conntrack_expect_max", "expect_max", Kind::Number, 1, kMost32, SLUICE_FIELD(expect_max)),
-    seconds("nf_conntrack_frag6_timeout", "frag6_timeout", "fragment6", SLUICE_FIELD(timeouts.fragment6)),
+    fragment_seconds("nf_conntrack_frag6_timeout", "frag6_timeout", "fragment6", SLUICE_FIELD(timeouts.fragment6)),
     seconds("nf_conntrack_generic_timeout", "generic_timeout", "generic", SLUICE_FIELD(timeouts.generic)),
     seconds("nf_conntrack_gre_timeout", "gre_timeout", "gre", SLUICE_FIELD(timeouts.gre)),
     seconds("nf_conntrack_gre_timeout_stream", "gre_timeout_stream", "gre_stream", SLUICE_FIELD(timeouts.gre_stream)),
@@ -134,6 +145,7 @@ struct Absent {
     std::string_view why;
 };
 constexpr std::array kAbsent{
+    Absent{"bridge-nf-call-iptables", "there are no bridges; mode \"wire\" of [dataplane] tracks all that it passes on"},
     Absent{"nf_conntrack_frag6_high_thresh", "fragments are bounded in number, by fragment_queue of [dataplane]"},
     Absent{"nf_conntrack_frag6_low_thresh", "fragments are bounded in number, by fragment_queue of [dataplane]"},
     Absent{"nf_conntrack_helper", "helpers are assigned by rule, as in Linux since 6.0"},
@@ -144,6 +156,11 @@ constexpr std::array kAbsent{
 // clang-format on
 
 constexpr std::string_view kPrefix = "nf_conntrack_";
+constexpr std::string_view kTree = "net.netfilter.";
+constexpr std::string_view kTreeOfFragments = "net.ipv4.";
+constexpr std::string_view kTreeOfBridges = "net.bridge.";
+constexpr std::string_view kMax = "nf_conntrack_max";
+constexpr std::string_view kAliasOfMax = "net.nf_conntrack_max";
 
 }  // namespace
 
@@ -151,10 +168,17 @@ std::span<const Sysctl> sysctls() noexcept {
     return kSysctls;
 }
 
+std::string path_of(std::string_view name) {
+    return fmt::format("{}{}", name.starts_with("nf_") ? kTree : kTreeOfFragments, name);
+}
+
 const Sysctl& find_sysctl(std::string_view name) {
-    std::string_view wanted = name;
-    for (const std::string_view tree : {"net.netfilter.", "net.ipv4."})
+    std::string dotted{name};
+    std::replace(dotted.begin(), dotted.end(), '/', '.');
+    std::string_view wanted = dotted;
+    for (const std::string_view tree : {kTree, kTreeOfFragments, kTreeOfBridges})
         if (wanted.starts_with(tree)) wanted.remove_prefix(tree.size());
+    if (wanted == kAliasOfMax) wanted = kMax;
     const auto is = [wanted](std::string_view full) {
         return full == wanted ||
                (full.starts_with(kPrefix) && full.substr(kPrefix.size()) == wanted);
@@ -162,7 +186,7 @@ const Sysctl& find_sysctl(std::string_view name) {
     for (const Sysctl& s : kSysctls)
         if (is(s.name)) return s;
     for (const Absent& a : kAbsent)
-        if (is(a.name)) throw BadParameter{fmt::format("{}: {}", a.name, a.why)};
+        if (is(a.name)) throw BadParameter{fmt::format("{} means nothing here: {}", a.name, a.why)};
     throw BadParameter{
         fmt::format("no setting is called `{}'; `sluicectl get' lists them all", name)};
 }
@@ -170,13 +194,13 @@ const Sysctl& find_sysctl(std::string_view name) {
 void set_sysctl(ct::Conntrack& table, const Sysctl& s, std::uint64_t value) {
     if (!s.read_only.empty())
         throw BadParameter{fmt::format("{} cannot be set: {}", s.name, s.read_only)};
-    const bool is_max = s.name == "nf_conntrack_max";
+    const bool is_max = s.name == kMax;
     const std::uint64_t most = is_max ? table.capacity() : s.most;
     if (value < s.least || value > most)
         throw BadParameter{fmt::format("{} cannot be {}; write {} to {}{}", s.name, value, s.least,
                                        most,
-                                       is_max ? " (to go beyond, give `capacity' in [conntrack] "
-                                                "and start again)"
+                                       is_max ? " (memory is taken for so many: to go beyond, "
+                                                "give `capacity' in [conntrack] and start again)"
                                               : "")};
     table.change_settings([&](ct::Settings& settings) { s.write(settings, value); });
 }

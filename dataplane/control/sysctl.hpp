@@ -31,8 +31,12 @@ struct Sysctl {
 /// All of them, by name.
 [[nodiscard]] std::span<const Sysctl> sysctls() noexcept;
 
-/// The one called `name`, with or without `net.netfilter.` and `nf_conntrack_` in front. Throws
-/// BadParameter: a name that Linux has and Sluice has not is told why.
+/// How sysctl(8) calls the one with this name: `net.netfilter.nf_conntrack_max`.
+[[nodiscard]] std::string path_of(std::string_view name);
+
+/// The one called `name`: as sysctl(8) has it, with dots or slashes (`net.nf_conntrack_max` too),
+/// or without `net.netfilter.` or `nf_conntrack_` in front. Throws BadParameter: a name that Linux
+/// has and Sluice has not is told why.
 [[nodiscard]] const Sysctl& find_sysctl(std::string_view name);
 
 /// Sets `sysctl` to `value`. Throws BadParameter with the bounds if that is not possible.

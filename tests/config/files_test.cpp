@@ -79,6 +79,7 @@ TEST(ShippedConfigs, NatGatewayTranslatesBothFamilies) {
                   2);
     EXPECT_EQ(c.filter_policy, nat::Action::Drop);
     EXPECT_EQ(c.routes.size(), 2U);
+    EXPECT_GT(c.conntrack.capacity, c.conntrack.max) << "there is room to raise the maximum";
 }
 
 // Both seeds: Linux's policy, and its hash size, on which the chance to find a victim depends.

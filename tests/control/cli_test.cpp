@@ -4,6 +4,7 @@
 // lines was recorded from conntrack(8) 1.4.7.
 #include "tests/control/daemon.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -292,6 +293,9 @@ constexpr GrammarCase kGrammar[] = {
     {"get nonsense",                2, "no setting is called `nonsense'"},
     {"get nf_conntrack_max extra",  2, "unknown command `extra'"},
     {"set nf_conntrack_acct",       2, "`set' needs a name and a value"},
+    {"set nf_conntrack_acct=",      2, "nf_conntrack_acct cannot be `'"},
+    {"set nf_conntrack_acct=1 1",   2, "unknown command `1'"},
+    {"get nf_conntrack_acct=1",     2, "no setting is called `nf_conntrack_acct=1'"},
     {"set acct 7",                  2, "nf_conntrack_acct cannot be `7'"},
     {"set tcp_timeout_established 5d", 0, ""},
     {"stats -p tcp",                2, "this command takes no filter"},
@@ -549,12 +553,43 @@ TEST(Sluicectl, GetsAndSetsWhatSysctlKnows) {
     Daemon daemon;
 
     EXPECT_EQ(run(daemon.path(), "set net.netfilter.nf_conntrack_tcp_timeout_established 1h").out,
-              "nf_conntrack_tcp_timeout_established = 3600\n");
+              "net.netfilter.nf_conntrack_tcp_timeout_established = 3600\n");
     EXPECT_EQ(run(daemon.path(), "get tcp_timeout_established").out,
-              "nf_conntrack_tcp_timeout_established = 3600\n");
+              "net.netfilter.nf_conntrack_tcp_timeout_established = 3600\n");
     EXPECT_EQ(daemon.table().settings().timeouts.tcp[ct::index_of(ct::TcpState::Established)],
               3600U);
     EXPECT_GT(count_lines(run(daemon.path(), "get").out), 35U);
+    EXPECT_EQ(run(daemon.path(), "get ipfrag_time").out, "net.ipv4.ipfrag_time = 30\n");
+}
+
+// sysctl(8) and sysctl -w: dots or slashes, NAME=VALUE, and the older name of the maximum.
+TEST(Sluicectl, TakesTheNamesAndFormsThatSysctlTakes) {
+    Daemon daemon;
+    const std::string max = run(daemon.path(), "get nf_conntrack_max").out;
+
+    EXPECT_EQ(max, fmt::format("net.netfilter.nf_conntrack_max = {}\n", daemon.table().capacity()));
+    for (const char* name : {"net.nf_conntrack_max", "net/nf_conntrack_max",
+                             "net/netfilter/nf_conntrack_max", "net.netfilter.nf_conntrack_max"})
+        EXPECT_EQ(run(daemon.path(), std::string{"get "} + name).out, max) << name;
+    EXPECT_EQ(run(daemon.path(), "set net/netfilter/nf_conntrack_udp_timeout=45").out,
+              "net.netfilter.nf_conntrack_udp_timeout = 45\n");
+    EXPECT_EQ(daemon.table().settings().timeouts.udp, 45U);
+    EXPECT_EQ(run(daemon.path(), "set udp_timeout=0").code, 0);
+    EXPECT_EQ(daemon.table().settings().timeouts.udp, 0U);
+    EXPECT_EQ(run(daemon.path(), "set ipfrag_time=0").code, 2);
+}
+
+TEST(Sluicectl, TellsWhatASettingOfLinuxMeansNothingForAndWhatAMaximumNeeds) {
+    Daemon daemon;
+
+    EXPECT_THAT(
+        run(daemon.path(), "get net.netfilter.nf_conntrack_frag6_high_thresh").err,
+        HasSubstr("nf_conntrack_frag6_high_thresh means nothing here: fragments are bounded "
+                  "in number, by fragment_queue of [dataplane]"));
+    EXPECT_THAT(run(daemon.path(), "get net.bridge.bridge-nf-call-iptables").err,
+                HasSubstr("there are no bridges"));
+    EXPECT_THAT(run(daemon.path(), "set net.nf_conntrack_max=4000000000").err,
+                HasSubstr("to go beyond, give `capacity' in [conntrack] and start again"));
 }
 
 TEST(Sluicectl, HelpsAndTellsItsVersionWithoutADaemon) {
