@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "dataplane/cli/options.hpp"
 
-#include "ct/wire/tuple.hpp"
+#include "dataplane/control/names.hpp"
 
 namespace dp {
 
