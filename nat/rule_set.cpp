@@ -320,8 +320,8 @@ bool RuleSet::matches(const ConnMatch& m, const PacketView& v) noexcept {
     const auto in = [](const Prefix& prefix, bool excluded, const ct::Tuple& t, const ct::Addr& a) {
         return prefix.family == ct::Family::None || prefix.contains(t.family, a) != excluded;
     };
-    const auto port = [](PortRange r, bool excluded, const ct::Tuple& t, ct::Be16 port) {
-        return r.any() || (has_ports(t.proto) && r.contains(port.host()) != excluded);
+    const auto port = [](PortRange r, bool excluded, const ct::Tuple& t, ct::Be16 number) {
+        return r.any() || (has_ports(t.proto) && r.contains(number.host()) != excluded);
     };
     if (!in(m.orig_src, m.not_orig_src, orig, orig.src) ||
         !in(m.orig_dst, m.not_orig_dst, orig, orig.dst) ||

@@ -138,7 +138,7 @@ inline constexpr std::array kDrops{
     DropInfo{Drop::CtClash,              "ct_clash",              "another packet took the same tuple in the meantime"},
     DropInfo{Drop::NatNoPort,            "nat_no_port",           "every port of the mapping's range is in use"},
     DropInfo{Drop::NatPortReject,        "nat_port_reject",       "every port of the mapping's range is in use and the rule says exhausted = icmp"},
-    DropInfo{Drop::NatFiltered,          "nat_filtered",          "the mapping's filtering lets nobody in from this address"},
+    DropInfo{Drop::NatFiltered,          "nat_filtered",          "no mapping lets it in: none has this port, or its filtering keeps the sender out"},
     DropInfo{Drop::NatNoAddress,         "nat_no_address",        "the port to masquerade or redirect to has no address of the family"},
     DropInfo{Drop::NatInvalid,           "nat_invalid",           "an invalid packet that may not leave untranslated"},
     DropInfo{Drop::NatUntracked,         "nat_untracked",         "no room to track a packet that may not leave untranslated"},

@@ -94,8 +94,8 @@ struct PortConfig {
 /// [[route]]. Routes to the subnets of the ports are implied and not listed.
 struct RouteConfig {
     nat::Prefix to;
-    std::optional<ct::Addr> via;  ///< of `to.family`; none: the destination is on the link
-    ct::PortId port = ct::kNoPort;
+    std::optional<ct::Addr> via;    ///< of `to.family`; none: the destination is on the link
+    ct::PortId port = ct::kNoPort;  ///< kNoPort: nowhere (blackhole)
     int line = 0;
 };
 

@@ -199,7 +199,8 @@ bool lends_address(const nat::Rule& rule, ct::PortId port, ct::Family family) {
     const ct::PortId out = rule.match.out_port;
     const auto may_be = [family](ct::Family f) { return f == ct::Family::None || f == family; };
     return rule.action == nat::Action::Masquerade && may_be(rule.match.family) &&
-           may_be(rule.match.src.family) && (out == ct::kNoPort || out == port);
+           may_be(rule.match.src.family) && (out == ct::kNoPort || out == port) &&
+           rule.match.not_out_port != port;
 }
 
 /// Reports a rule that maps others to addresses which another rule gives subscribers.

@@ -34,7 +34,8 @@ void check_accepted(const dp::Config& config) {
         require(nat::malformed(rule).empty());
         require(resolves(config, rule.match.in_port) && resolves(config, rule.match.out_port));
     }
-    for (const dp::RouteConfig& route : config.routes) require(route.port < config.ports.size());
+    for (const dp::RouteConfig& route : config.routes)
+        require(route.port < config.ports.size() || (route.port == ct::kNoPort && !route.via));
     for (const dp::NeighbourConfig& n : config.neighbours) require(n.port < config.ports.size());
     require(!dp::describe(config).empty());
 }
