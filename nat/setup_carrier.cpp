@@ -233,9 +233,10 @@ std::vector<PortRange> Setup::room_at(ct::Family family, const ct::Addr& addr,
             return false;
         if (!uses_own_address(rule)) return range.family == family && range.contains(addr);
         const std::vector<PortAddresses>& ports = ports_.get();
-        for (ct::PortId id = 0; id < ports.size(); ++id) {
+        for (std::size_t id = 0; id < ports.size(); ++id) {
             const auto& own = family == ct::Family::Ipv4 ? ports[id].ipv4 : ports[id].ipv6;
-            const bool by_it = rule.match.out_port == ct::kNoPort || rule.match.out_port == id;
+            const bool by_it = (rule.match.out_port == ct::kNoPort || rule.match.out_port == id) &&
+                               rule.match.not_out_port != id;
             if (by_it && own && *own == addr) return true;
         }
         return false;
