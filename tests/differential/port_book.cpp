@@ -59,13 +59,17 @@ Step PortBook::addressed(const Step& step, const Find& find) const {
     ct::Tuple client = key;
     if (const auto own = tuple_in(out.ip))
         client = rewriting::is_icmp_error(out.ip) ? *own : reply_of(*own);
-    const std::uint16_t port = client.sport.host();
+    std::uint16_t port = client.sport.host();
     if (e) {
         const ct::Tuple plain = reply_of(e->original);
         rewriting::exchange(
             out.ip, Swap{plain.src, e->reply.src, plain.sport.host(), e->reply.sport.host()},
             Swap{plain.dst, e->reply.dst, plain.dport.host(), e->reply.dport.host()});
-        if (client.sport != e->original.sport)
+        // Where ports are chosen, a packet with other ports or another ICMP code than the
+        // connection's is not to reach whoever has kept his own at one of the routers only.
+        const bool own_port = client.sport == e->original.sport;
+        if (own_port) port = (ct::is_icmp(client.proto) ? e->reply.sport : e->reply.dport).host();
+        if (!own_port || (client.dport != e->original.dport && choice_of(nat_, e->original)))
             rewriting::exchange(out.ip, {}, Swap{e->reply.dst, e->reply.dst, port, kNobody});
     } else {
         for (const auto& [real, other] : aliases_)
