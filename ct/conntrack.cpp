@@ -380,14 +380,18 @@ bool Conntrack::tuple_taken(WorkerId w, const Tuple& reply, ConnHandle except, N
     return lease_on(w, reply, except, now).has_value();
 }
 
-std::uint64_t Conntrack::expect_reply(Packet& p, const Tuple& reply) const noexcept {
-    p.expected_reply = TupleKey::of(reply);
-    p.expected_hash = hash(impl_->key, reply);
-    return p.expected_hash;
+void Conntrack::expect_replies(std::span<Packet* const> packets) const noexcept {
+    const Impl& d = *impl_;
+    for (Packet* p : packets) {
+        const std::uint64_t h = hash_ipv4(d.key, p->expected_reply);
+        p->expected_hash = h;
+        prefetch_write(&d.index.bucket(d.index.bucket_of(h)));
+    }
 }
 
-void Conntrack::load_reply(std::uint64_t hash) const noexcept {
-    prefetch_write(&impl_->index.bucket(impl_->index.bucket_of(hash)));
+void Conntrack::load_reply(const Tuple& reply) const noexcept {
+    const Impl& d = *impl_;
+    prefetch_write(&d.index.bucket(d.index.bucket_of(hash(d.key, reply))));
 }
 
 std::optional<std::uint8_t> Conntrack::lease_on(WorkerId w, const Tuple& reply, ConnHandle except,

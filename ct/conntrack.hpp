@@ -237,10 +237,11 @@ public:
     /// fixed time-out, nor with never_delete_mappings. False if it has to stay. As
     /// nf_nat_used_tuple_harder.
     bool end_closed(WorkerId w, const Tuple& reply, std::uint32_t seq_end, Nanos now) noexcept;
-    /// `reply` is likely to become p's reply tuple: saves confirm() the hash, which is returned.
-    std::uint64_t expect_reply(Packet& p, const Tuple& reply) const noexcept;
-    /// Starts to load what tuple_taken() and confirm() will look at for a reply of that hash.
-    void load_reply(std::uint64_t hash) const noexcept;
+    /// The `expected_reply` of these IPv4 packets is likely to become their reply tuple's key:
+    /// works out the hash for confirm(), and starts to load what it will look at.
+    void expect_replies(std::span<Packet* const> packets) const noexcept;
+    /// Starts to load what tuple_taken() and confirm() will look at for that reply tuple.
+    void load_reply(const Tuple& reply) const noexcept;
 
     /// Sets the mark of p's connection.
     void set_mark(WorkerId w, Packet& p, std::uint32_t mark, Nanos now) noexcept;

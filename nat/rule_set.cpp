@@ -479,8 +479,7 @@ FilterVerdict RuleSet::peek_filter(ct::Packet& p, ct::ConnFacts& facts, std::uin
     for (const Compiled& c : rules) {
         if (!c.glance.allows(seen)) continue;
         if ((c.conditions & ~kAtAGlance) == 0) return &c;
-        const auto at = static_cast<std::size_t>(&c - rules.data());
-        return nat_match_by_view(rules.subspan(at), p, out_port);
+        return nat_match_by_view({&c, rules.data() + rules.size()}, p, out_port);
     }
     return nullptr;
 }
@@ -494,6 +493,31 @@ const Rule* RuleSet::match_snat(ct::WorkerId w, const ct::Packet& p,
                                 ct::PortId out_port) const noexcept {
     if (snat_.empty()) return nullptr;
     return nat_rule(nat_match(snat_, p, out_port), w, p);
+}
+
+[[gnu::always_inline]] inline bool RuleSet::is_hit(const Compiled* c, const Rule& rule,
+                                                   ct::WorkerId w,
+                                                   const ct::Packet& p) const noexcept {
+    if (c == nullptr || &rules_[c->index] != &rule) return false;
+    count(w, c->index, 1, p.end - p.l3_offset);
+    return true;
+}
+
+/// meets_snat() of what `rules` has, which do not all decide at a glance.
+[[gnu::noinline]] bool RuleSet::meets_by_view(std::span<const Compiled> rules, const ct::Packet& p,
+                                              const Rule& rule, ct::WorkerId w) const noexcept {
+    return is_hit(nat_match_by_view(rules, p, p.out_port), rule, w, p);
+}
+
+bool RuleSet::meets_snat(ct::WorkerId w, const ct::Packet& p, const Rule& rule) const noexcept {
+    const Seen seen = Seen::of(p.in_port, p.out_port, p.tuple.family, p.tuple.proto, p.state);
+    const std::span<const Compiled> rules{snat_};
+    for (const Compiled& c : rules) {
+        if (!c.glance.allows(seen)) continue;
+        if ((c.conditions & ~kAtAGlance) == 0) return is_hit(&c, rule, w, p);
+        return meets_by_view({&c, rules.data() + rules.size()}, p, rule, w);
+    }
+    return false;
 }
 
 [[gnu::always_inline]] inline const Rule* RuleSet::nat_rule(const Compiled* c, ct::WorkerId w,
@@ -594,17 +618,6 @@ void RuleSet::find_established_shortcut() noexcept {
     }
     skips_established_ = policy_ == Action::Accept;
     established_index_ = rules_.size();
-}
-
-void RuleSet::count(ct::WorkerId w, std::size_t index, std::uint64_t packets,
-                    std::uint64_t bytes) const noexcept {
-    // One writer a line: a plain load and store suffice, and readers see a value that was there.
-    HitLine& line = hits_[w * lines_ + index / 4];
-    const auto add = [](std::atomic<std::uint64_t>& cell, std::uint64_t n) noexcept {
-        cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
-    };
-    add(line.cells[index % 4 * 2], packets);
-    add(line.cells[index % 4 * 2 + 1], bytes);
 }
 
 void RuleSet::count_skipped(ct::WorkerId w, std::uint64_t packets,

@@ -117,6 +117,10 @@ public:
     [[nodiscard]] const Rule* match_snat(ct::WorkerId w, const ct::Packet& p) const noexcept {
         return match_snat(w, p, p.out_port);
     }
+    /// True if `rule` is what match_snat() would return of p, which stays within its family; if
+    /// not, no hit is counted.
+    [[nodiscard]] bool meets_snat(ct::WorkerId w, const ct::Packet& p,
+                                  const Rule& rule) const noexcept;
     /// The snat or masquerade rule that the packet would have met, had it left by `out_port` with
     /// the destination that stands on the wire: for one that Sluice turns round (hairpin).
     [[nodiscard]] const Rule* match_turned(ct::WorkerId w, const ct::Packet& p,
@@ -265,12 +269,25 @@ private:
                                                     const ct::Packet& p,
                                                     ct::PortId out_port) const noexcept;
     [[nodiscard]] const Compiled* turned(const ct::Packet& p, ct::PortId out_port) const noexcept;
+    [[nodiscard]] bool is_hit(const Compiled* c, const Rule& rule, ct::WorkerId w,
+                              const ct::Packet& p) const noexcept;
+    [[nodiscard]] bool meets_by_view(std::span<const Compiled> rules, const ct::Packet& p,
+                                     const Rule& rule, ct::WorkerId w) const noexcept;
     [[nodiscard]] const Rule* nat_rule(const Compiled* c, ct::WorkerId w,
                                        const ct::Packet& p) const noexcept;
     [[nodiscard]] bool is_answer_of_dnat(const PacketView& v) const noexcept;
     void find_established_shortcut() noexcept;
     void count(ct::WorkerId w, std::size_t index, std::uint64_t packets,
-               std::uint64_t bytes) const noexcept;
+               std::uint64_t bytes) const noexcept {
+        // One writer a line: a plain load and store suffice, and readers see a value that was
+        // there.
+        HitLine& line = hits_[w * lines_ + index / 4];
+        const auto add = [](std::atomic<std::uint64_t>& cell, std::uint64_t n) noexcept {
+            cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+        };
+        add(line.cells[index % 4 * 2], packets);
+        add(line.cells[index % 4 * 2 + 1], bytes);
+    }
 
     std::vector<Rule> rules_;
     CompiledChain raw_;

@@ -124,27 +124,31 @@ ct::Drop Setup::choose_destination(ct::WorkerId w, ct::Packet& p, ct::Nanos now)
 /// source() where nothing is left to be decided: the rule is the one that was guessed, it says no
 /// more than where to map to, and the source was given nothing else before. False: nothing has been
 /// done.
-[[gnu::always_inline]] inline bool Setup::take_guess(const Recent& recent, ct::Packet& p,
-                                                     const Rule* rule,
-                                                     ct::PortId leaves_by) noexcept {
-    if (p.guess == 0 || p.guess != recent.number || recent.rule != rule ||
-        recent.out_port != leaves_by || p.lease != 0 || p.track.still != 0 ||
-        source_field(p.reply.proto) != &ct::Tuple::dport || p.reply.dport != p.original.sport)
+[[gnu::always_inline]] inline bool Setup::take_guess(ct::WorkerId w, ct::Packet& p) noexcept {
+    const Recent& recent = workers_[w].recent;
+    if (p.guess == 0 || p.guess != recent.number || recent.out_port != p.out_port || p.lease != 0 ||
+        p.track.still != 0 || p.reply.family != ct::Family::Ipv4 ||
+        p.reply.dport != p.original.sport)
         return false;
     // It may have been replaced since.
-    if (recent.own_address && ports_.get()[leaves_by].ipv4 != recent.range.first) return false;
-    const bool leaves_hint = !always_same(recent.range);
-    if (leaves_hint || any_hint_.load(std::memory_order_relaxed)) {
-        if (p.source_tag == 0 || hint_for(p.source_tag)) return false;
+    if (recent.own_address && ports_.get()[p.out_port].ipv4 != recent.range.first) return false;
+    if (recent.leaves_hint || any_hint_.load(std::memory_order_relaxed)) {
+        if (p.source_tag == 0 || has_hint(p.source_tag)) return false;
     }
-    if (recent.own_address) p.masquerade_port = leaves_by;
+    if (rules_.has_hairpin() && hairpin_of(p)) return false;
+    if (!rules_.meets_snat(w, p, *recent.rule)) return false;
+    if (recent.own_address) p.masquerade_port = p.out_port;
     p.lease = lease::kPort;
     p.reply.dst = p.expected_reply.dst_v4();
-    if (leaves_hint) leave_hint(p, &ct::Tuple::dport, p.source_tag);
+    if (recent.leaves_hint) leave_hint(p, &ct::Tuple::dport, p.source_tag);
     return true;
 }
 
 ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    return take_guess(w, p) ? ct::Drop::None : choose_source(w, p, now);
+}
+
+ct::Drop Setup::choose_source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     const bool over = crosses(p);
     if (p.out_port == ct::kNoPort || p.out_port == ct::kLocalPort)
         return over ? ct::Drop::NatUntranslatable : ct::Drop::None;
@@ -160,7 +164,6 @@ ct::Drop Setup::source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
     if (rule == nullptr && !over)
         rule = turned ? rules_.match_turned(w, p, leaves_by) : rules_.match_snat(w, p, leaves_by);
     Worker& own = workers_[w];
-    if (take_guess(own.recent, p, rule, leaves_by)) return ct::Drop::None;
     const Range* range = nullptr;
     if (rule != nullptr) {
         range = range_of(own.made, *rule, outside, leaves_by, p.original.src);
@@ -219,37 +222,40 @@ void Setup::remember(Worker& own, const Rule* rule, ct::PortId out_port, const R
                   .number = std::max(r.number + 1, 1U),
                   .is_plain = is_plain,
                   .own_address = rule != nullptr && uses_own_address(*rule),
+                  .leaves_hint = !always_same(range),
                   .range = range};
 }
 
 /// pick_address() of IPv4 for IPv4.
-[[gnu::always_inline]] inline ct::Addr Setup::pick_ipv4(const Range& r, const ct::Tuple& original,
+[[gnu::always_inline]] inline ct::Be32 Setup::pick_ipv4(const Range& r, const ct::Tuple& original,
                                                         std::uint64_t nth) const noexcept {
+    if (r.first.as_v4() == r.last.as_v4()) return r.first.as_v4();
     const std::uint64_t hash = ct::hash_block(address_key_, original.src.as_v4().raw(),
                                               r.persistent ? 0 : original.dst.as_v4().raw());
     return nth_ipv4(r, hash, nth);
 }
 
 /// The address of an IPv4 range that `hash` leads to, and the `nth` after it.
-ct::Addr Setup::nth_ipv4(const Range& r, std::uint64_t hash, std::uint64_t nth) noexcept {
+[[gnu::always_inline]] inline ct::Be32 Setup::nth_ipv4(const Range& r, std::uint64_t hash,
+                                                       std::uint64_t nth) noexcept {
     const std::uint32_t lowest = r.first.as_v4().host();
     const std::uint64_t count = std::uint64_t{r.last.as_v4().host()} - lowest + 1;
     std::uint64_t at = (hash >> 32) * count >> 32;
     if (nth != 0) at = (at + nth) % count;
-    return ct::Addr::v4(ct::Be32::from_host(static_cast<std::uint32_t>(lowest + at)));
+    return ct::Be32::from_host(static_cast<std::uint32_t>(lowest + at));
 }
 
 /// The address of a source, and the `nth` after it where there are several to be tried.
 ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
                              std::uint64_t nth) const noexcept {
     if (r.first == r.last) return r.first;
-    if (original.family == ct::Family::Ipv4) return pick_ipv4(r, original, nth);
+    if (original.family == ct::Family::Ipv4) return ct::Addr::v4(pick_ipv4(r, original, nth));
     ct::Tuple key;
     key.family = original.family;
     key.src = original.src;
     if (!r.persistent) key.dst = original.dst;
     const std::uint64_t hash = ct::hash(address_key_, key);
-    if (r.family == ct::Family::Ipv4) return nth_ipv4(r, hash, nth);
+    if (r.family == ct::Family::Ipv4) return ct::Addr::v4(nth_ipv4(r, hash, nth));
     const Wide first = Wide::of(r.first, r.family);
     const Wide span = Wide::of(r.last, r.family) - first;
     Wide offset{reduce(scramble(hash), span.high), hash};
@@ -265,26 +271,31 @@ ct::Addr Setup::pick_address(const Range& r, const ct::Tuple& original,
 /// load what has to be looked at for them.
 void Setup::guess(const Recent& recent, std::span<ct::Packet> packets) const noexcept {
     const Range& range = recent.range;
-    const bool hints = !always_same(range) || any_hint_.load(std::memory_order_relaxed);
-    std::array<std::uint64_t, kAhead + kAtOnce> hashes;
+    const ct::Family family = recent.family;
+    const bool hints = recent.leaves_hint || any_hint_.load(std::memory_order_relaxed);
+    // Of a longer address the key does not tell which it is.
+    const bool ipv4 = family == ct::Family::Ipv4;
+    const std::uint32_t number = ipv4 && recent.is_plain ? recent.number : 0;
+    std::array<ct::Packet*, kAhead + kAtOnce> expecting;
     std::size_t n = 0;
     for (ct::Packet& p : packets) {
-        if (recent.family != p.tuple.family || !p.absent || p.conn.valid()) continue;
-        const bool ipv4 = recent.family == ct::Family::Ipv4;
-        if (ipv4 ? range.contains(p.tuple.src.as_v4()) : range.contains(p.tuple.src)) continue;
-        ct::Tuple reply = ct::reply_of(p.tuple);
-        if (range.first == range.last || !ipv4)
+        if (family != p.tuple.family || !p.absent || p.conn.valid()) continue;
+        if (ipv4) {
+            if (range.contains(p.tuple.src.as_v4())) continue;
+            p.expected_reply = ct::reply_key_ipv4(p.tuple, pick_ipv4(range, p.tuple));
+            p.guess = has_ports(p.tuple.proto) ? number : 0;
+            expecting[n++] = &p;
+        } else {
+            if (range.contains(p.tuple.src)) continue;
+            ct::Tuple reply = ct::reply_of(p.tuple);
             reply.dst = pick_address(range, p.tuple);
-        else
-            reply.dst = pick_ipv4(range, p.tuple);
-        hashes[n++] = table_.expect_reply(p, reply);
-        // Of a longer address the key does not tell which it is.
-        if (ipv4 && recent.is_plain) p.guess = recent.number;
+            table_.load_reply(reply);
+        }
         if (!hints) continue;
         p.source_tag = source_tag(p.tuple);
         ct::prefetch_write(&hints_[hint_at(p.source_tag)]);
     }
-    for (std::size_t i = 0; i < n; ++i) table_.load_reply(hashes[i]);
+    table_.expect_replies(std::span{expecting}.first(n));
 }
 
 /// What a packet is dropped for, as the rule has it, and whether its sender is told.
@@ -479,13 +490,7 @@ bool Setup::is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept
     return !table_.tuple_taken(w, p.reply, p.conn, now);
 }
 
-std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
-    if (original.family == ct::Family::Ipv4) [[likely]] {
-        const std::uint64_t endpoint = std::uint64_t{original.src.as_v4().raw()} |
-                                       std::uint64_t{original.sport.raw()} << 32 |
-                                       std::uint64_t{original.zone} << 48;
-        return ct::hash_block(key_, endpoint, original.proto) | 1;
-    }
+std::uint64_t Setup::source_tag_ipv6(const ct::Tuple& original) const noexcept {
     ct::Tuple key;
     key.src = original.src;
     key.sport = original.sport;
@@ -496,8 +501,8 @@ std::uint64_t Setup::source_tag(const ct::Tuple& original) const noexcept {
 }
 
 std::optional<Setup::Hinted> Setup::hint_for(std::uint64_t tag) noexcept {
+    if (!has_hint(tag)) return std::nullopt;
     const Hint& hint = hints_[hint_at(tag)];
-    if (hint.tag.load(std::memory_order_relaxed) != tag) return std::nullopt;
     Hinted out;
     for (std::size_t i = 0; i < 2; ++i)
         ct::store(out.addr.bytes.data() + 8 * i, hint.addr[i].load(std::memory_order_relaxed));
@@ -521,18 +526,6 @@ bool Setup::take_hint(ct::WorkerId w, ct::Packet& p, PortField field, const Rang
     if (in_range && suits(w, p, field, now)) return true;
     p.reply = before;
     return false;
-}
-
-void Setup::leave_hint(const ct::Packet& p, PortField field, std::uint64_t tag) noexcept {
-    Hint& hint = hints_[hint_at(tag)];
-    hint.tag.store(0, std::memory_order_relaxed);
-    for (std::size_t i = 0; i < 2; ++i)
-        hint.addr[i].store(ct::load<std::uint64_t>(p.reply.dst.bytes.data() + 8 * i),
-                           std::memory_order_relaxed);
-    hint.port.store((p.reply.*field).raw(), std::memory_order_relaxed);
-    hint.tag.store(tag, std::memory_order_relaxed);
-    if (!any_hint_.load(std::memory_order_relaxed))
-        any_hint_.store(true, std::memory_order_relaxed);
 }
 
 }  // namespace nat

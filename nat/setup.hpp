@@ -304,6 +304,7 @@ private:
         std::uint32_t number = 0;              ///< of those that the worker had
         bool is_plain = false;                 ///< the rule says no more than where to map to
         bool own_address = false;              ///< the range is the address of the port
+        bool leaves_hint = false;              ///< towards another remote, the address may differ
         Range range{};
     };
     /// A worker's own.
@@ -422,8 +423,8 @@ private:
     void guess(const Recent& recent, std::span<ct::Packet> packets) const noexcept;
     void remember(Worker& own, const Rule* rule, ct::PortId out_port, const Range& range,
                   ct::Family family) const noexcept;
-    [[nodiscard]] bool take_guess(const Recent& recent, ct::Packet& p, const Rule* rule,
-                                  ct::PortId leaves_by) noexcept;
+    [[nodiscard]] bool take_guess(ct::WorkerId w, ct::Packet& p) noexcept;
+    [[nodiscard]] ct::Drop choose_source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
     /// True if a source has the same address towards everybody.
     [[nodiscard]] static bool always_same(const Range& r) noexcept {
         return r.first == r.last || r.persistent;
@@ -459,9 +460,9 @@ private:
     [[nodiscard]] static std::uint64_t addresses_of(const Range& r, ct::Family family) noexcept;
     [[nodiscard]] ct::Addr pick_address(const Range& r, const ct::Tuple& original,
                                         std::uint64_t nth = 0) const noexcept;
-    [[nodiscard]] ct::Addr pick_ipv4(const Range& r, const ct::Tuple& original,
+    [[nodiscard]] ct::Be32 pick_ipv4(const Range& r, const ct::Tuple& original,
                                      std::uint64_t nth = 0) const noexcept;
-    [[nodiscard]] static ct::Addr nth_ipv4(const Range& r, std::uint64_t hash,
+    [[nodiscard]] static ct::Be32 nth_ipv4(const Range& r, std::uint64_t hash,
                                            std::uint64_t nth) noexcept;
     [[nodiscard]] bool is_free(ct::WorkerId w, const ct::Packet& p, ct::Nanos now) noexcept;
     /// An external endpoint that a source endpoint was given.
@@ -469,14 +470,36 @@ private:
         ct::Addr addr;
         ct::Be16 port;
     };
+    [[nodiscard]] bool has_hint(std::uint64_t tag) const noexcept {
+        return hints_[hint_at(tag)].tag.load(std::memory_order_relaxed) == tag;
+    }
     [[nodiscard]] std::optional<Hinted> hint_for(std::uint64_t tag) noexcept;
     [[nodiscard]] bool take_hint(ct::WorkerId w, ct::Packet& p, ct::Be16 ct::Tuple::*field,
                                  const Range& r, std::uint64_t tag, ct::Nanos now) noexcept;
-    void leave_hint(const ct::Packet& p, ct::Be16 ct::Tuple::*field, std::uint64_t tag) noexcept;
+    void leave_hint(const ct::Packet& p, ct::Be16 ct::Tuple::*field, std::uint64_t tag) noexcept {
+        Hint& hint = hints_[hint_at(tag)];
+        hint.tag.store(0, std::memory_order_relaxed);
+        for (std::size_t i = 0; i < 2; ++i)
+            hint.addr[i].store(ct::load<std::uint64_t>(p.reply.dst.bytes.data() + 8 * i),
+                               std::memory_order_relaxed);
+        hint.port.store((p.reply.*field).raw(), std::memory_order_relaxed);
+        hint.tag.store(tag, std::memory_order_relaxed);
+        if (!any_hint_.load(std::memory_order_relaxed))
+            any_hint_.store(true, std::memory_order_relaxed);
+    }
     [[nodiscard]] static std::size_t hint_at(std::uint64_t tag) noexcept {
         return tag >> 8 & (kHints - 1);
     }
-    [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept;
+    /// Names a source endpoint; never 0.
+    [[nodiscard]] std::uint64_t source_tag(const ct::Tuple& original) const noexcept {
+        if (original.family != ct::Family::Ipv4) [[unlikely]]
+            return source_tag_ipv6(original);
+        const std::uint64_t endpoint = std::uint64_t{original.src.as_v4().raw()} |
+                                       std::uint64_t{original.sport.raw()} << 32 |
+                                       std::uint64_t{original.zone} << 48;
+        return ct::hash_block(key_, endpoint, original.proto) | 1;
+    }
+    [[nodiscard]] std::uint64_t source_tag_ipv6(const ct::Tuple& original) const noexcept;
 
     // ---- setup_search.cpp
     class Candidates;

@@ -60,6 +60,19 @@ namespace detail {
     return detail::fold(v);
 }
 
+namespace detail {
+
+/// Of the endpoints of an IPv4 tuple, address and port.
+[[nodiscard]] inline std::uint64_t hash_ends(const HashKey& key, std::uint64_t near,
+                                             std::uint64_t far, std::uint64_t zone,
+                                             std::uint8_t proto) noexcept {
+    const std::uint64_t low = (near < far ? near : far) | zone << 48;
+    const std::uint64_t high = (near < far ? far : near) | std::uint64_t{proto} << 48;
+    return hash_block(key, low, high);
+}
+
+}  // namespace detail
+
 /// hash() of an IPv6 tuple.
 [[nodiscard]] std::uint64_t hash_ipv6(const HashKey& key, const Tuple& t) noexcept;
 
@@ -69,9 +82,17 @@ namespace detail {
         return hash_ipv6(key, t);
     const std::uint64_t near = std::uint64_t{t.src.as_v4().raw()} << 16 | t.sport.raw();
     const std::uint64_t far = std::uint64_t{t.dst.as_v4().raw()} << 16 | detail::far_port(t);
-    const std::uint64_t low = (near < far ? near : far) | std::uint64_t{t.zone} << 48;
-    const std::uint64_t high = (near < far ? far : near) | std::uint64_t{t.proto} << 48;
-    return hash_block(key, low, high);
+    return detail::hash_ends(key, near, far, t.zone, t.proto);
+}
+
+/// hash() of the IPv4 tuple that has this key.
+[[nodiscard]] inline std::uint64_t hash_ipv4(const HashKey& key, const TupleKey& k) noexcept {
+    const auto proto = static_cast<std::uint8_t>(k.rest >> 48U);
+    const std::uint64_t sport = k.rest & 0xffff;
+    const std::uint64_t near = (k.addrs & 0xffff'ffff) << 16 | sport;
+    const std::uint64_t far =
+        k.addrs >> 32U << 16U | (is_icmp(proto) ? sport : k.rest >> 16U & 0xffff);
+    return detail::hash_ends(key, near, far, k.rest >> 32U & 0xffff, proto);
 }
 
 }  // namespace ct

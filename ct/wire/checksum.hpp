@@ -10,6 +10,7 @@
 #include "ct/base/byteorder.hpp"
 #include "ct/wire/tuple.hpp"
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,11 +23,12 @@ using PartialSum = std::uint64_t;
 
 /// The sum folded to 16 bits, not complemented.
 [[nodiscard]] constexpr std::uint16_t fold(PartialSum sum) noexcept {
-    sum = (sum & 0xffff'ffffU) + (sum >> 32U);
-    sum = (sum & 0xffff'ffffU) + (sum >> 32U);
-    sum = (sum & 0xffffU) + (sum >> 16U);
-    sum = (sum & 0xffffU) + (sum >> 16U);
-    return static_cast<std::uint16_t>(sum);
+    // With its halves swapped added to it, a word has in its upper half their sum with the carry
+    // brought round: what the lower halves carry into it is the same.
+    sum += std::rotl(sum, 32);
+    auto half = static_cast<std::uint32_t>(sum >> 32U);
+    half += std::rotl(half, 16);
+    return static_cast<std::uint16_t>(half >> 16U);
 }
 
 /// a + b with the carry brought round.

@@ -114,7 +114,8 @@ struct Packet {
     bool absent = false;
     std::uint32_t absent_seq = 0;
     std::uint32_t mark = 0;
-    /// A reply tuple that the connection may get, and its hash: Conntrack::expect_reply().
+    /// The key of the reply tuple that the connection may get, and its hash:
+    /// Conntrack::expect_replies().
     TupleKey expected_reply;
     std::uint64_t expected_hash = 0;
     /// The connection's two tuples as last seen; what NAT needs, copied so that no stage after

@@ -193,26 +193,39 @@ struct TupleKey {
     return proto == ipproto::kIcmp || proto == ipproto::kIcmpv6;
 }
 
+namespace detail {
+
+/// The last eight bytes of reply_of(t), as one word: put together from its fields, a tuple is not
+/// to be read as words for a dozen cycles.
+[[nodiscard]] inline std::uint64_t rest_of_reply(const Tuple& t) noexcept {
+    static_assert(std::endian::native == std::endian::little && offsetof(Tuple, sport) == 32);
+    constexpr std::uint64_t kPorts = 0xffff'ffff;
+    std::uint64_t rest;
+    std::memcpy(&rest, reinterpret_cast<const std::uint8_t*>(&t) + offsetof(Tuple, sport),
+                sizeof rest);
+    if (!is_icmp(t.proto))
+        return (rest & ~kPorts) | std::rotl(static_cast<std::uint32_t>(rest), 16);
+    const int type = icmp_counterpart(t.proto, icmp_type(t.dport));
+    if (type < 0) return rest;
+    return (rest & ~std::uint64_t{0xff'0000}) | static_cast<std::uint64_t>(type) << 16U;
+}
+
+}  // namespace detail
+
 /// The tuple of the answer to a packet with tuple `t`: endpoints swapped, ICMP type turned into its
 /// counterpart (an ICMP tuple that has none is returned with its type as it is).
 [[nodiscard]] inline Tuple reply_of(const Tuple& t) noexcept {
-    // The last eight bytes as one word: put together from its fields, a tuple is not to be read as
-    // words for a dozen cycles.
-    static_assert(std::endian::native == std::endian::little && offsetof(Tuple, sport) == 32);
-    constexpr std::uint64_t kPorts = 0xffff'ffff;
     Tuple r;
     r.src = t.dst;
     r.dst = t.src;
-    std::uint64_t last;
-    std::memcpy(&last, reinterpret_cast<const std::uint8_t*>(&t) + offsetof(Tuple, sport),
-                sizeof last);
-    if (!is_icmp(t.proto)) {
-        last = (last & ~kPorts) | std::rotl(static_cast<std::uint32_t>(last), 16);
-    } else if (const int type = icmp_counterpart(t.proto, icmp_type(t.dport)); type >= 0) {
-        last = (last & ~std::uint64_t{0xff'0000}) | static_cast<std::uint64_t>(type) << 16U;
-    }
-    std::memcpy(reinterpret_cast<std::uint8_t*>(&r) + offsetof(Tuple, sport), &last, sizeof last);
+    const std::uint64_t rest = detail::rest_of_reply(t);
+    std::memcpy(reinterpret_cast<std::uint8_t*>(&r) + offsetof(Tuple, sport), &rest, sizeof rest);
     return r;
+}
+
+/// The key of reply_of() an IPv4 tuple, were it addressed to `to`.
+[[nodiscard]] inline TupleKey reply_key_ipv4(const Tuple& t, Be32 to) noexcept {
+    return {t.dst.as_v4().raw() | std::uint64_t{to.raw()} << 32, detail::rest_of_reply(t)};
 }
 
 }  // namespace ct

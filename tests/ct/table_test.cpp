@@ -33,6 +33,20 @@ TEST(Hash, IsTheSameForATupleAndItsAnswer) {
     }
 }
 
+TEST(Hash, OfAKeyIsThatOfItsTuple) {
+    const HashKey key = HashKey::from_seed(7);
+    for (const std::uint8_t proto : {ipproto::kTcp, ipproto::kIcmp, ipproto::kGre}) {
+        Tuple t = tuple4(proto, kClient, 0xfffe, kServer, 0x108);
+        t.zone = 0xfffd;
+        Tuple reply = reply_of(t);
+        reply.dst = v4(kServer + 1);
+
+        EXPECT_EQ(hash_ipv4(key, TupleKey::of(t)), hash(key, t));
+        EXPECT_EQ(reply_key_ipv4(t, reply.dst.as_v4()), TupleKey::of(reply));
+        EXPECT_EQ(hash_ipv4(key, TupleKey::of(reply)), hash(key, reply));
+    }
+}
+
 TEST(Hash, DependsOnEveryFieldAndOnTheKey) {
     const Tuple t = tuple4(ipproto::kTcp, kClient, 1000, kServer, 80);
     std::vector<Tuple> others(6, t);

@@ -44,6 +44,16 @@ Rule from(Rule r, std::string_view prefix) {
     r.match.src = test::prefix(prefix);
     return r;
 }
+Rule hairpin(Rule r) {
+    r.hairpin = true;
+    return r;
+}
+Rule exempt() {
+    Rule r;
+    r.chain = nat::Chain::Nat;
+    r.action = nat::Action::Accept;
+    return r;
+}
 Rule independent(Rule r) {
     r.behaviour.mapping = nat::Mapping::EndpointIndependent;
     return r;
@@ -103,6 +113,10 @@ INSTANTIATE_TEST_SUITE_P(
              {of_proto(snat(target("203.0.113.8-203.0.113.9")), ct::ipproto::kTcp), masquerade()}},
         Case{"BySource",
              {from(snat(target("203.0.113.8-203.0.113.9")), "10.0.1.0/24"), masquerade()}},
+        Case{"Exempt", {from(exempt(), "10.0.1.0/24"), masquerade()}},
+        Case{"Hairpin",
+             {hairpin(test::dnat("198.51.100.2", ct::ipproto::kUdp, {53, 53}, target("10.0.0.3"))),
+              masquerade()}},
         Case{"OwnSources", {snat(target("10.0.0.0-10.0.0.5"))}},
         Case{"OutboundRefresh", {outbound_refresh(snat(target("203.0.113.8-203.0.113.9")))}},
         Case{"Independent",
