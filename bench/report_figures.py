@@ -262,8 +262,12 @@ def explain_more(j, of):
         say(key, "The prototype finds, writes and evicts entries, and tracks nothing: it judges no "
             "segment, and keeps no state, window, counter or time-out.")
     for key in ("hit", "insert", "full"):
+        alone, both = (j.row((f"workers/{key}/*",), (f"arithmetic alone, {n}",))
+                       for n in ("1 worker", "2 workers"))
         say(f"scaling/{key}", "The roofline's threads share nothing but memory's bandwidth. Sluice's "
-            "two workers write buckets, and entries, that the other one wrote last.")
+            "two workers write buckets, and entries, that the other one wrote last."
+            + (f" Two threads of arithmetic alone are {alone.median / both.median:.2f} times one: "
+               "what is less than that is memory's doing." if alone and both else ""))
     plain, snat = (j.row((f"{kind}/insert/*",), NET) for kind in ("plain", "snat"))
     if plain and snat and plain.roof > 0:
         say("nat/insert", f"A second bucket alone makes the accesses {snat.roof / plain.roof:.1f} "

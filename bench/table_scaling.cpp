@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,15 +18,43 @@ namespace {
 using namespace bench;
 using Graph = RoofShape::Graph;
 
+/// Threads that compute and share nothing, not even memory, with as many instructions under way at
+/// a time as a core can hold: what they gain tells whether the CPUs were there for both, or were
+/// lent to somebody else, or to each other, in the meantime.
+Team arithmetic_team(std::uint32_t workers) {
+    Team team{
+        .name = fmt::format("arithmetic alone, {} worker{}", workers, workers == 1 ? "" : "s"),
+        .steps = {},
+        .prepare = {},
+        .done = {}};
+    for (std::uint32_t w = 0; w < workers; ++w)
+        team.steps.emplace_back([lanes = std::array<std::uint64_t, 8>{w}]() mutable {
+            constexpr unsigned kRounds = 4;  // as long as a packet takes
+            for (std::uint32_t n = 0; n < Pair::kStep * kRounds; ++n)
+                for (std::uint64_t& lane : lanes) lane = mix(lane + n);
+            // Never so often; but then the loop has to be run.
+            std::uint64_t sum = 0;
+            for (const std::uint64_t lane : lanes) sum += lane;
+            return std::uint64_t{Pair::kStep} + (sum == 1 ? 1 : 0);
+        });
+    return team;
+}
+
 /// Measures teams of which the first is one worker and the last two are rooflines, of one worker
-/// and of two; tells how the speed-ups compare.
-void measure_scaling(Program& program, const CaseInfo& info, const std::vector<Team>& teams,
+/// and of two, with arithmetic beside them; tells how the speed-ups compare.
+void measure_scaling(Program& program, const CaseInfo& info, std::vector<Team> teams,
                      const std::string& roof_id) {
+    const std::size_t one_roof = teams.size() - 2;
+    const std::size_t one_arithmetic = teams.size();
+    for (const std::uint32_t workers : {1U, kPair}) teams.push_back(arithmetic_team(workers));
     const auto slices = run_team_slices(teams, program.options());
     std::vector<double> median;
     for (const auto& s : slices) median.push_back(summarize(s).median);
-    const std::size_t one_roof = teams.size() - 2;
     const double roof_speedup = median[one_roof] / median[one_roof + 1];
+    const auto alone = [&](std::size_t c) {
+        if (c >= one_arithmetic) return one_arithmetic;
+        return c >= one_roof ? one_roof : std::size_t{0};
+    };
     std::vector<Result> rows;
     for (std::size_t c = 0; c < teams.size(); ++c) {
         Result r{.info = info, .contestant = teams[c].name, .value = summarize(slices[c])};
@@ -36,7 +65,7 @@ void measure_scaling(Program& program, const CaseInfo& info, const std::vector<T
             r.roof_id = roof_id;
         }
         if (workers > 1) {
-            const double speedup = median[c < one_roof ? 0 : one_roof] / median[c];
+            const double speedup = median[alone(c)] / median[c];
             r.info.params["speedup"] = speedup;
             r.info.params["speedup_over_roof"] = speedup / roof_speedup;
             program.note(

@@ -30,11 +30,17 @@ Team Pair::hits(std::string name, std::uint32_t workers, std::uint32_t flows,
                 WorkerTally& tally = tallies_[w];
                 for (std::uint32_t done = 0; done < kStep; done += kBurst) {
                     for (ct::Packet& p : burst) {
-                        Draw::Pick pick = draw.next();
+                        const Draw::Pick pick = draw.next();
                         const bool split = below(mix(pick.flow), 100) < split_percent;
-                        if (workers == kPair && split) pick.reply = w != 0;
-                        if (workers == kPair && !split) pick.flow = own_of_pair(pick.flow, w);
-                        tracker.maker.data(p, pick.flow, pick.reply);
+                        // Without a branch: half of them would be foretold wrongly at 50 %.
+                        const std::uint32_t shared = 0U - std::uint32_t{split};
+                        const std::uint32_t own = own_of_pair(pick.flow, w) & ~shared;
+                        const std::uint32_t flow = own | (pick.flow & shared);
+                        const bool reply = (pick.reply & !split) | ((w != 0) & split);
+                        if (workers == kPair)
+                            tracker.maker.data(p, flow, reply);
+                        else
+                            tracker.maker.data(p, pick.flow, pick.reply);
                     }
                     tracker.run(burst);
                     for (const ct::Packet& p : burst)

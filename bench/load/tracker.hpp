@@ -33,7 +33,7 @@ inline constexpr std::uint64_t kHashSeed = 1;
 [[nodiscard]] const char* name_of(ct::Overflow policy) noexcept;
 
 /// One worker's use of a table. The table may have several; each has its own Tracker.
-class Tracker {
+class alignas(ct::kCacheLine) Tracker {
 public:
     /// With `snat`, new flows get a mapping and packets are rewritten.
     Tracker(ct::Conntrack& table, ct::WorkerId worker, FlowKind kind = {}, Snat* snat = nullptr)
