@@ -387,25 +387,19 @@ ct::Drop Setup::next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexc
     const Range* range = rule != nullptr ? range_of(workers_[w].made, *rule, p.reply.family,
                                                     leaves_by, p.original.src)
                                          : nullptr;
-    if (range != nullptr && kept_port) {
-        // What was not asked for is taken: choose anew, and ask.
-        const bool was_first = !range->random && p.reply.dst == pick_address(*range, p.original);
+    if (range != nullptr) {
+        // Choose anew, and ask: a port that was not asked for is taken, or somebody was faster.
+        const bool was_first =
+            kept_port && !range->random && p.reply.dst == pick_address(*range, p.original);
         p.reply.dst = crosses(p) ? ct::Addr{} : p.original.src;
+        p.reply.*field = p.original.sport;
         const Ask ask = was_first ? Ask::Taken : Ask::Yes;
         return told_of(p, map_dependently(w, p, rule->behaviour, *range, field, ask, now),
                        rule->behaviour);
     }
-    const bool has_range = range != nullptr && !range->ports.any();
-    const std::uint16_t port = p.original.sport.host();
-    const Wanted wanted{has_range ? range->ports : port_class(p.reply.proto, port),
-                        rule != nullptr && rule->behaviour.parity ? port % 2 : -1};
     p.lease |= lease::kPort;
-    if (!search(w, p, field, wanted, now)) {
-        const ct::Drop drop = no_port(p);
-        return rule != nullptr ? told_of(p, drop, rule->behaviour) : drop;
-    }
-    if (rule != nullptr && !rule->target.random) leave_hint(p, field, source_tag(p.original));
-    return ct::Drop::None;
+    const Wanted any{port_class(p.reply.proto, p.original.sport.host()), -1};
+    return search(w, p, field, any, now) ? ct::Drop::None : no_port(p);
 }
 
 ct::Drop Setup::follow(ct::WorkerId w, ct::Packet& p, const Master& master,

@@ -237,8 +237,8 @@ public:
     /// p.masquerade_port.
     [[nodiscard]] ct::Drop source(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
 
-    /// After confirm() said ReplyTaken: puts another free mapping in p.reply, with the same
-    /// address. None, or what the packet is to be dropped for, as there is none.
+    /// After confirm() said ReplyTaken: puts another free mapping in p.reply, chosen as source()
+    /// would. None, or what the packet is to be dropped for, as there is none.
     [[nodiscard]] ct::Drop next_mapping(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept;
 
     /// Once a turn, by one worker: takes back what subscribers have not used for long enough.
