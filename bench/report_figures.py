@@ -266,8 +266,8 @@ def explain_more(j, of):
                        for n in ("1 worker", "2 workers"))
         say(f"scaling/{key}", "The roofline's threads share nothing but memory's bandwidth. Sluice's "
             "two workers write buckets, and entries, that the other one wrote last."
-            + (f" Two threads of arithmetic alone are {alone.median / both.median:.2f} times one: "
-               "what is less than that is memory's doing." if alone and both else ""))
+            + (f" Two threads that only compute are {alone.median / both.median:.2f} times one."
+               if alone and both else ""))
     plain, snat = (j.row((f"{kind}/insert/*",), NET) for kind in ("plain", "snat"))
     if plain and snat and plain.roof > 0:
         say("nat/insert", f"A second bucket alone makes the accesses {snat.roof / plain.roof:.1f} "
