@@ -80,7 +80,7 @@ struct Features {
 };
 
 /// The most time-out policies that a table has.
-inline constexpr std::size_t kMaxPolicies = 126;
+inline constexpr std::size_t kMaxPolicies = 63;
 
 /// An entry that control makes.
 struct Injection {

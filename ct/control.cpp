@@ -74,14 +74,16 @@ Counters plain(const CounterBlock& c) noexcept {
     return o;
 }
 
-/// Every variant (TrackOptions::variant) of the settings: policies, each plain and liberal.
+/// Every variant (TrackOptions::variant) of the settings: policies, each with either direction,
+/// both or none held to windows.
 std::vector<Settings> variants_of(const Settings& s, const std::vector<Timeouts>& policies) {
     if (policies.size() > kMaxPolicies)
         throw std::invalid_argument("there are too many time-out policies");
-    std::vector<Settings> out(2 * (policies.size() + 1), s);
+    std::vector<Settings> out(variant::of_policy(policies.size()) + variant::kLiberal + 1U, s);
     for (std::size_t v = 0; v < out.size(); ++v) {
-        if (v >= 2) out[v].timeouts = policies[v / 2 - 1];
-        if (v % 2 != 0) out[v].tcp_be_liberal = true;
+        const std::size_t policy = variant::policy_of(v);
+        if (policy != 0) out[v].timeouts = policies[policy - 1];
+        out[v].tcp_liberal = static_cast<std::uint8_t>(v & variant::kLiberal);
     }
     return out;
 }
@@ -150,12 +152,11 @@ const Settings& Conntrack::settings() const noexcept {
 }
 void Conntrack::change_settings(const std::function<void(Settings&)>& change) {
     const std::lock_guard guard{impl_->control_mutex};
-    const auto apply = [&change](Settings& live, std::size_t variant) {
+    const auto apply = [&change](Settings& live, std::size_t v) {
         Settings next = live;
         change(next);
         // A policy's time-outs are its own from the day it was made, as in Linux.
-        if (variant >= 2) next.timeouts = live.timeouts;
-        if (variant % 2 != 0) next.tcp_be_liberal = true;
+        if (variant::policy_of(v) != 0) next.timeouts = live.timeouts;
         live = next;  // value by value
     };
     apply(impl_->settings, 0);

@@ -68,7 +68,7 @@ Judgement Conntrack::judge(const Inspection& before, const Packet& p) const noex
                            .adjust = before.window[0].adjust != 0 ? &adjust : nullptr};
     const Settings& settings = impl_->settings_of(before.variant);
     Judgement out;
-    out.own_timeouts = before.variant >= 2;
+    out.own_timeouts = variant::policy_of(before.variant) != 0;
     out.verdict = proto::explain(p, view, settings, out.window);
     return out;
 }
@@ -76,7 +76,7 @@ Judgement Conntrack::judge(const Inspection& before, const Packet& p) const noex
 Judgement Conntrack::judge_opening(const Packet& p) const noexcept {
     SideLines scratch;
     Judgement out;
-    out.own_timeouts = p.track.variant >= 2;
+    out.own_timeouts = variant::policy_of(p.track.variant) != 0;
     out.verdict = proto::open(p, scratch, impl_->settings_of(p.track.variant));
     return out;
 }

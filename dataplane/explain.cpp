@@ -508,7 +508,8 @@ void Teller::existing(const ct::Inspection& entry) {
     describe_entry(step, entry.conn);
     step.details.push_back(fmt::format("made {} s ago", entry.age / ct::kNanosPerSecond));
     step.facts["age"] = entry.age / ct::kNanosPerSecond;
-    if (entry.variant >= 2) step.details.emplace_back("time-outs of a policy");
+    if (ct::variant::policy_of(entry.variant) != 0)
+        step.details.emplace_back("time-outs of a policy");
     if (entry.out_port < at_.config.ports.size())
         step.details.push_back(
             fmt::format("masqueraded by {}: it ends when the port's address goes",

@@ -386,7 +386,8 @@ template <class OnHit>
         }
         out.packet_mark = v.packet_mark = (v.packet_mark & ~c.mask) | c.value;
     }
-    if (invalid_policy(out.zone) == InvalidPolicy::Liberal) out.track.variant |= 1;
+    if (invalid_policy(out.zone) == InvalidPolicy::Liberal)
+        out.track.variant |= ct::variant::kLiberal;
     return out;
 }
 

@@ -267,7 +267,8 @@ void Setup::give_back(ct::WorkerId w, std::uint8_t held, const ct::Tuple& origin
 /// goes out.
 void Setup::follow_rule(ct::Packet& p, const Behaviour& b, ct::Dir outbound) noexcept {
     if (b.variant != 0)
-        p.track.variant = static_cast<std::uint8_t>(b.variant | (p.track.variant & 1U));
+        p.track.variant =
+            static_cast<std::uint8_t>(b.variant | (p.track.variant & ct::variant::kLiberal));
     const std::size_t out = ct::index_of(outbound);
     p.track.still = 0;
     if (b.refresh == Refresh::Outbound) p.track.still = static_cast<std::uint8_t>(2U >> out);

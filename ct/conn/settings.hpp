@@ -121,6 +121,7 @@ struct Settings {
     Live<std::uint8_t> log_invalid = 0;     ///< protocol whose invalid packets are logged; 255: all
     Live<bool> tcp_loose = true;
     Live<bool> tcp_be_liberal = false;
+    Live<std::uint8_t> tcp_liberal = 0;  ///< as tcp_be_liberal, by bit index_of(Dir) of the sender
     Live<bool> tcp_ignore_invalid_rst = false;
     Live<std::uint8_t> tcp_max_retrans = 3;
 

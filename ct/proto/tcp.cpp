@@ -567,7 +567,8 @@ Verdict judge(const Packet& p, const View& view, const Settings& s, const Noting
     }
 
     if (check_window) {
-        const bool liberal = s.tcp_be_liberal || (t.sender.flags & kLiberal) != 0;
+        const bool liberal = s.tcp_be_liberal || (t.sender.flags & kLiberal) != 0 ||
+                             (s.tcp_liberal >> index_of(p.dir) & 1U) != 0;
         const Fit fit = fit_window(t, notes);
         if (fit != Fit::Inside && !liberal)
             return fit == Fit::Tolerated ? ignore(view, t.why, notes) : outside(t, view, s, notes);

@@ -41,13 +41,25 @@ inline constexpr std::uint8_t kAck = 0x10;
 inline constexpr std::uint8_t kUrg = 0x20;
 }  // namespace tcpflag
 
+/// What TrackOptions::variant is made of: the number of a time-out policy, 0 being the table's own
+/// time-outs, and a bit index_of(Dir) for each direction whose segments are not held to windows.
+namespace variant {
+inline constexpr std::uint8_t kLiberal = 0b11;  ///< either direction
+[[nodiscard]] constexpr std::uint8_t of_policy(std::size_t number) noexcept {
+    return static_cast<std::uint8_t>(number << 2U);
+}
+[[nodiscard]] constexpr std::size_t policy_of(std::size_t v) noexcept {
+    return v >> 2U;
+}
+}  // namespace variant
+
 /// What a raw rule says of the connection that a packet opens (iptables' CT target). Ends up in the
 /// entry; means nothing to a packet that finds its connection, but for the zones.
 struct TrackOptions {
     /// Zone of the reply tuple where it differs from that of the original, which is tuple.zone.
     std::uint16_t reply_zone = 0;
     bool split_zone = false;   ///< reply_zone counts
-    std::uint8_t variant = 0;  ///< of the settings: 2 * time-out policy + liberal
+    std::uint8_t variant = 0;  ///< of the settings: see above
     std::uint8_t helper = 0;   ///< number of its name (ct/conn/helpers.hpp); 0: none
     /// Bit index_of(Dir): packets of that direction do not refresh the time-out.
     std::uint8_t still = 0;

@@ -94,7 +94,7 @@ void check_behaviour(Section& section, const nat::Rule& rule) {
 }
 
 std::uint8_t rfc_timers_variant(const Config& config) {
-    return static_cast<std::uint8_t>(2 * (config.policies.size() + 1));
+    return ct::variant::of_policy(config.policies.size() + 1);
 }
 
 }  // namespace dp

@@ -31,6 +31,8 @@ constexpr std::array<Word<InvalidPolicy>, 3> kInvalidPolicies{
      {"liberal", InvalidPolicy::Liberal}}};
 constexpr std::array<Word<ZoneScope>, 3> kScopes{
     {{"both", ZoneScope::Both}, {"original", ZoneScope::Original}, {"reply", ZoneScope::Reply}}};
+constexpr std::array<Word<std::uint8_t>, 3> kLiberals{
+    {{"both", ct::variant::kLiberal}, {"original", 1}, {"reply", 2}}};
 constexpr std::array<Word<int>, 2> kDirections{{{"original", 0}, {"reply", 1}}};
 // iptables' names (CT target, --ctevents).
 constexpr std::array<Word<std::uint16_t>, 12> kCauses{{{"new", ct::cause::kNew},
@@ -66,11 +68,12 @@ void read_zones(Section& root, Config& config) {
 
 void read_policies(Section& root, Config& config) {
     auto sections = root.sections("timeout_policy");
-    if (sections.size() > ct::kMaxPolicies) {
+    constexpr std::size_t kMost = ct::kMaxPolicies - 1;  // timers = "rfc" is one, too
+    if (sections.size() > kMost) {
         root.problem("timeout_policy",
                      fmt::format("there are {} time-out policies", sections.size()),
-                     fmt::format("at most {} can be told apart", ct::kMaxPolicies));
-        sections.erase(sections.begin() + ct::kMaxPolicies, sections.end());
+                     fmt::format("at most {} can be told apart", kMost));
+        sections.erase(sections.begin() + kMost, sections.end());
     }
     for (Section& section : sections) {
         TimeoutPolicy policy;
@@ -100,7 +103,7 @@ void read_policy_name(Section& section, const Config& config, nat::Rule& rule) {
     if (!name) return;
     for (std::size_t i = 0; i < config.policies.size(); ++i) {
         if (config.policies[i].name != name->value) continue;
-        rule.track.variant = static_cast<std::uint8_t>(2 * (i + 1));
+        rule.track.variant |= ct::variant::of_policy(i + 1);
         return;
     }
     section.problem("timeout",
@@ -228,6 +231,7 @@ void read_track_options(Section& section, const Config& config, nat::Rule& rule)
     if (const auto zone = section.count("set_zone", {0, 0xffff}))
         rule.value = static_cast<std::uint32_t>(*zone);
     section.choice("zone_scope", rule.scope, kScopes);
+    section.choice("liberal", rule.track.variant, kLiberals);
     read_policy_name(section, config, rule);
     rule.track.helper = read_helper(section, "helper");
     read_events(section, rule);

@@ -228,7 +228,7 @@ void check_keys(Section& section, Action action) {
               "mark, packet-mark, save-mark and restore-mark");
     const bool zones = action == Action::Zone || action == Action::Track;
     only_with("zone_scope", zones, "zone and track");
-    for (const std::string_view key : {"set_zone", "timeout", "helper", "ctevents"})
+    for (const std::string_view key : {"set_zone", "timeout", "liberal", "helper", "ctevents"})
         only_with(key, action == Action::Track, "track");
 }
 

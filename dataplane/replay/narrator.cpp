@@ -212,7 +212,8 @@ void Narrator::raw(Story& s) const {
     if (p.tuple.zone != 0) step.details.push_back(fmt::format("zone {}", p.tuple.zone));
     if (p.track.split_zone)
         step.details.push_back(fmt::format("replies in zone {}", p.track.reply_zone));
-    if (p.track.variant >= 2) step.details.emplace_back("time-outs of a policy");
+    if (ct::variant::policy_of(p.track.variant) != 0)
+        step.details.emplace_back("time-outs of a policy");
 }
 
 /// The lookup, and what the tracker said.

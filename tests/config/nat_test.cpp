@@ -53,7 +53,7 @@ TEST(Behaviour, RfcTimersAreAPolicyBehindThoseThatHaveNames) {
     const ct::Features features = features_of(c);
 
     ASSERT_EQ(c.rules.size(), 1U);
-    EXPECT_EQ(c.rules[0].behaviour.variant, 4);
+    EXPECT_EQ(c.rules[0].behaviour.variant, ct::variant::of_policy(2));
     ASSERT_EQ(features.policies.size(), 2U);
     EXPECT_EQ(features.policies[0].udp, 5U);
     EXPECT_EQ(features.policies[1].udp, 300U);

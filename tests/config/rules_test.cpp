@@ -316,6 +316,7 @@ action = "track"
 set_zone = 5
 zone_scope = "original"
 timeout = "brief"
+liberal = "reply"
 helper = "tftp"
 ctevents = ["new", "destroy"]
 )");
@@ -325,7 +326,7 @@ ctevents = ["new", "destroy"]
     EXPECT_EQ(r.action, nat::Action::Track);
     EXPECT_EQ(r.value, 5U);
     EXPECT_EQ(r.scope, nat::ZoneScope::Original);
-    EXPECT_EQ(r.track.variant, 2);
+    EXPECT_EQ(r.track.variant, ct::variant::of_policy(1) | 1U << ct::index_of(ct::Dir::Reply));
     EXPECT_EQ(ct::helper_name(r.track.helper), "tftp");
     EXPECT_EQ(r.track.event_mask, ct::cause::kNew | ct::cause::kDestroy);
     const ct::Features features = features_of(c);

@@ -68,7 +68,7 @@ TEST(Inspect, FindsTheSettingsOfAPolicy) {
     features.policies[0].udp = 7;
     Conntrack ct{sized(64, Overflow::EmbryonicOldest), 1, 1, features};
     Packet p = packet(tuple4(ipproto::kUdp, kClient, 1, kServer, 53));
-    p.track.variant = 2;
+    p.track.variant = variant::of_policy(1);
 
     const Judgement opening = ct.judge_opening(p);
     ASSERT_TRUE(track(ct, 0, p, kStart));
@@ -79,7 +79,7 @@ TEST(Inspect, FindsTheSettingsOfAPolicy) {
 
     EXPECT_TRUE(opening.own_timeouts);
     EXPECT_EQ(opening.verdict.timeout_s, 7U);
-    EXPECT_EQ(seen.variant, 2);
+    EXPECT_EQ(seen.variant, variant::of_policy(1));
     EXPECT_EQ(ct.judge(seen, p).verdict.timeout_s, 7U);
 }
 

@@ -156,7 +156,7 @@ TEST(Retrack, GivesAConnectionThatIsBeingMadeOtherSettings) {
     ASSERT_EQ(ct.open(0, p, kStart), Conntrack::Opening::Opened);
     ct.set_labels(0, p, {2, 0}, kStart);
 
-    p.track.variant = 2;
+    p.track.variant = variant::of_policy(1);
     ct.retrack(0, p, kStart);
 
     ASSERT_EQ(ct.confirm(0, p, kStart), Conntrack::Confirmation::Linked);

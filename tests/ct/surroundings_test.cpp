@@ -151,7 +151,7 @@ TEST(Policies, GiveTheirTimeoutsAndLeaveOthersAlone) {
     quick.tcp[index_of(TcpState::Established)] = 13;
     Conntrack ct{settings(100), 1, 1, {.policies = {quick}, .labels = false}};
     Packet p = packet(flow(1));
-    p.track.variant = 2;
+    p.track.variant = variant::of_policy(1);
     Packet plain = packet(flow(2));
     ASSERT_TRUE(track(ct, 0, p, kStart));
     ASSERT_TRUE(track(ct, 0, plain, kStart));
@@ -167,7 +167,7 @@ TEST(Policies, GiveTheirTimeoutsAndLeaveOthersAlone) {
 
     const Tuple t = flow(3, ipproto::kTcp);
     Packet a = syn(t);
-    a.track.variant = 2;
+    a.track.variant = variant::of_policy(1);
     Packet b = syn_ack(t);
     Packet c = ack(t);
     ASSERT_TRUE(track(ct, 0, a, kStart));
@@ -188,7 +188,7 @@ TEST(Policies, KeepTheirTimeoutsWhenTheSettingsChange) {
     ct.change_settings([](Settings& s) { s.timeouts.udp = 77; });
 
     Packet p = packet(flow(1));
-    p.track.variant = 2;
+    p.track.variant = variant::of_policy(1);
     Packet plain = packet(flow(2));
     ASSERT_TRUE(track(ct, 0, p, kStart));
     ASSERT_TRUE(track(ct, 0, plain, kStart));
@@ -196,23 +196,34 @@ TEST(Policies, KeepTheirTimeoutsWhenTheSettingsChange) {
     EXPECT_EQ(ct.find(flow(2), kStart)->timeout_s, 77U);
 }
 
-// INVALID policy `liberal`: what is far out of the window passes.
+// INVALID policy `liberal`, or `liberal` of a track rule: what is far out of the window passes,
+// from whom it is to pass; and tcp_be_liberal lets both pass.
 TEST(Policies, LiberalConnectionsAreNotHeldToTheirWindow) {
-    for (const bool liberal : {false, true}) {
-        Conntrack ct{settings(100), 1, 1};
-        const Tuple t = flow(1, ipproto::kTcp);
-        Packet a = syn(t);
-        a.track.variant = liberal ? 1 : 0;
-        Packet b = syn_ack(t);
-        Packet c = ack(t);
-        ASSERT_TRUE(track(ct, 0, a, kStart));
-        ASSERT_TRUE(track(ct, 0, b, kStart));
-        ASSERT_TRUE(track(ct, 0, c, kStart));
+    for (const bool all : {false, true}) {
+        for (std::uint8_t liberal = 0; liberal <= variant::kLiberal; ++liberal) {
+            Settings s = settings(100);
+            s.tcp_be_liberal = all;
+            Conntrack ct{s, 1, 1};
+            const Tuple t = flow(1, ipproto::kTcp);
+            Packet a = syn(t);
+            a.track.variant = liberal;
+            Packet b = syn_ack(t);
+            Packet c = ack(t);
+            ASSERT_TRUE(track(ct, 0, a, kStart));
+            ASSERT_TRUE(track(ct, 0, b, kStart));
+            ASSERT_TRUE(track(ct, 0, c, kStart));
+            // What one side says so far off moves no window of the other's.
+            for (const Dir dir : {Dir::Original, Dir::Reply}) {
+                Packet far = dir == Dir::Original
+                                 ? tcp(t, tcpflag::kAck, 900'000'000, 5001)
+                                 : tcp(reply_of(t), tcpflag::kAck, 1'900'000'000, 1001);
+                ASSERT_TRUE(track(ct, 0, far, kStart));
 
-        Packet far = tcp(t, tcpflag::kAck, 900'000'000, 5001);
-        ASSERT_TRUE(track(ct, 0, far, kStart));
-
-        EXPECT_EQ(far.state, liberal ? CtState::Established : CtState::Invalid);
+                const bool passes = all || (liberal >> index_of(dir) & 1) != 0;
+                EXPECT_EQ(far.state, passes ? CtState::Established : CtState::Invalid)
+                    << int{liberal} << ' ' << index_of(dir);
+            }
+        }
     }
 }
 

@@ -332,7 +332,7 @@ TEST(Adopted, AMasqueradedEntryEndsWithItsPortsAddress) {
 
 TEST(Adopted, AnEntryIsTrackedAsItsRuleSays) {
     Rule rule = independent();
-    rule.behaviour.variant = 2;
+    rule.behaviour.variant = ct::variant::of_policy(1);
     NatBox box{{rule}, 4096, nat::Action::Accept, {.policies = {nat::rfc_timeouts({})}}};
     ASSERT_EQ(inject(box, mapped("10.0.0.7", 4000, 5003)), Injected::Done);
     const auto left = [&] {

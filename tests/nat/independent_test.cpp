@@ -601,7 +601,7 @@ TEST(RfcTimers, AreNoShorterThanTheRfcsAskFor) {
 // minutes.
 TEST(RfcTimers, AMappingOutlivesAReset) {
     Rule rule = independent();
-    rule.behaviour.variant = 2;
+    rule.behaviour.variant = ct::variant::of_policy(1);
     NatBox box{{rule}, 4096, nat::Action::Accept, {.policies = {nat::rfc_timeouts({})}}};
     const auto tcp = [](const char* src, std::uint16_t sport, const char* dst,
                         std::uint16_t dport) {
@@ -625,7 +625,7 @@ TEST(RfcTimers, AMappingOutlivesAReset) {
 
 TEST(RfcTimers, HoldForTheRulesConnections) {
     Rule rule = independent();
-    rule.behaviour.variant = 2;
+    rule.behaviour.variant = ct::variant::of_policy(1);
     rule.match.src = test::prefix("10.0.0.0/24");
     Rule plain = test::snat(test::target(kExternal));
     NatBox box{{rule, plain}, 4096, nat::Action::Accept, {.policies = {nat::rfc_timeouts({})}}};

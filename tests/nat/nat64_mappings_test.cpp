@@ -149,7 +149,7 @@ TEST(Nat64Binding, IsOfTheAddressThatItsHostHas) {
 // RFC 6146 4: UDP 5 minutes, TCP 4 minutes until it is established and 2 h 4 min then, ICMP 60 s.
 TEST(Nat64Binding, LivesAsLongAsTheRfcWantsWhereTheRuleSaysSo) {
     nat::Rule rule = nat64();
-    rule.behaviour.variant = 2;
+    rule.behaviour.variant = ct::variant::of_policy(1);
     NatBox box{{rule}, 4096, nat::Action::Accept, {.policies = {nat::rfc_timeouts({})}}};
     const auto seconds = [&](const Outcome& o) {
         const auto entry = box.table().find(o.packet.original, box.now);

@@ -620,7 +620,7 @@ TEST(RuleSet, TrackRulesSayHowAConnectionIsToBeTracked) {
     Rule track = rule(Chain::Raw, Action::Track);
     track.value = 5;
     track.scope = ZoneScope::Original;
-    track.track.variant = 2;
+    track.track.variant = ct::variant::of_policy(1);
     track.track.helper = 1;
     track.track.event_mask = 4;
     track.match.in_port = 0;
@@ -635,7 +635,7 @@ TEST(RuleSet, TrackRulesSayHowAConnectionIsToBeTracked) {
     EXPECT_EQ(v.zone, 5);
     EXPECT_TRUE(v.track.split_zone);
     EXPECT_EQ(v.track.reply_zone, 0);
-    EXPECT_EQ(v.track.variant, 2);
+    EXPECT_EQ(v.track.variant, ct::variant::of_policy(1));
     EXPECT_EQ(v.track.helper, 1);
     EXPECT_EQ(v.track.event_mask, 4);
 
@@ -654,7 +654,7 @@ TEST(RuleSet, ZonesHaveAPolicyForInvalidPackets) {
     const RuleSet rules{{five}, 1, Action::Accept, zones};
     ct::Packet p = packet();
 
-    EXPECT_EQ(rules.raw(0, p).track.variant, 1) << "liberal";
+    EXPECT_EQ(rules.raw(0, p).track.variant, ct::variant::kLiberal);
     EXPECT_EQ(rules.invalid_policy(5), InvalidPolicy::Liberal);
     EXPECT_EQ(rules.invalid_policy(0), InvalidPolicy::Drop);
     EXPECT_EQ(rules.invalid_policy(65535), InvalidPolicy::Pass);
