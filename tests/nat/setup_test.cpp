@@ -727,6 +727,32 @@ TEST(NatSetup, TheLastPortTakenMeanwhileIsARefusal) {
     EXPECT_EQ(box.table().count(), 1U);
 }
 
+// The port was found by a search, and it was the last of its address.
+TEST(NatSetup, WhatWasTakenMeanwhileIsReplacedByThePortOfAnotherAddressUnlessPaired) {
+    for (const nat::Pooling pooling : {nat::Pooling::Arbitrary, nat::Pooling::Paired}) {
+        Rule r = snat(target("203.0.113.16-203.0.113.17", {5000, 5000}));
+        r.behaviour.pooling = pooling;
+        NatBox box{{r}};
+        ct::Addr first;
+        box.before_confirm = [&](ct::Packet& p) {
+            first = p.reply.dst;
+            ct::Injection rival{.original = p.original, .reply = p.reply, .timeout_s = 100};
+            rival.original.src = addr("10.0.0.2");
+            ASSERT_EQ(box.table().insert(rival, box.now), ct::Injected::Done);
+        };
+
+        const Outcome late = box.send(udp("10.0.0.1", 4000), kLan);
+
+        if (pooling == nat::Pooling::Paired) {
+            EXPECT_EQ(late.drop(), ct::Drop::NatNoPort);
+            continue;
+        }
+        ASSERT_EQ(late.drop(), ct::Drop::None);
+        EXPECT_NE(late.source().first, first);
+        EXPECT_EQ(late.source().second, 5000);
+    }
+}
+
 // ---- INVALID packets (semantics of Linux: rules decide; they pass untranslated. Not here.)
 
 TEST(NatSetup, AnInvalidPacketOfAMasqueradedConnectionStaysInside) {
