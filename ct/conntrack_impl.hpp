@@ -390,9 +390,14 @@ struct Conntrack::Impl {
         Spared,  ///< it is within somebody's reservation
         Mapped,  ///< it has a mapping, and mappings are never deleted
     };
-    /// Whether `victim` may be evicted for `who`; if not, `who.refusal` says why.
-    [[nodiscard]] Judgement judge(const Worker& me, ConnHandle victim, Newcomer& who,
+    /// Whether `victim` may be evicted for `who`; if not, `who.refusal` says why. `kept`: what is
+    /// in use of the reservations, if there are any.
+    [[nodiscard]] Judgement judge(const Reservations* kept, ConnHandle victim, Newcomer& who,
                                   Nanos now) const noexcept;
+    [[nodiscard]] Judgement judge(const Worker& me, ConnHandle victim, Newcomer& who,
+                                  Nanos now) const noexcept {
+        return judge(me.reserved.get(), victim, who, now);
+    }
     /// Whom a ring of victims is for.
     enum class Prey : std::uint8_t { Embryonic, Closing };
     /// True if the record's entry still is what its ring is for.
@@ -424,6 +429,11 @@ struct Conntrack::Impl {
     [[nodiscard]] bool kept_any(const Worker& me) const noexcept;
     /// Makes room in a ring that stale records crowd.
     void turn_over(YoungRing& ring, Prey kind, Ticks now) noexcept;
+    /// Whose place `who` would be given where the oldest goes, or, with `closing_too`, what has
+    /// been closing longest; if nobody's, `who.refusal` says why. Looks at every entry; for
+    /// explanations (inspect.cpp).
+    [[nodiscard]] std::optional<Prey> foresee_victim(const Reservations* kept, bool closing_too,
+                                                     Newcomer& who, Nanos now) const noexcept;
 
     // ---- admission.cpp
     /// Counts what the table holds, and what follows from it for this worker.

@@ -131,7 +131,7 @@ void Conntrack::Impl::trim_young(WorkerId w) noexcept {
     }
 }
 
-Conntrack::Impl::Judgement Conntrack::Impl::judge(const Worker& me, ConnHandle victim,
+Conntrack::Impl::Judgement Conntrack::Impl::judge(const Reservations* kept, ConnHandle victim,
                                                   Newcomer& who, Nanos now) const noexcept {
     const HotLine& hot = pool.hot(victim.index);
     const Meta m{hot.meta.load(std::memory_order_acquire)};
@@ -145,11 +145,11 @@ Conntrack::Impl::Judgement Conntrack::Impl::judge(const Worker& me, ConnHandle v
         who.refusal = Drop::CtMinLife;
         return Judgement::Young;
     }
-    if (me.reserved != nullptr) {
+    if (kept != nullptr) {
         const Tuple source = source_of(victim.index);
         const int r = reservation_of(source.family, source.src);
         if (r != Newcomer::kNoReservation && r != who.reservation &&
-            me.reserved->in_use[static_cast<std::size_t>(r)] <=
+            kept->in_use[static_cast<std::size_t>(r)] <=
                 room.reserve[static_cast<std::size_t>(r)].entries) {
             who.refusal = Drop::CtReserved;
             return Judgement::Spared;

@@ -81,6 +81,32 @@ Judgement Conntrack::judge_opening(const Packet& p) const noexcept {
     return out;
 }
 
+std::optional<Conntrack::Impl::Prey> Conntrack::Impl::foresee_victim(const Reservations* kept,
+                                                                     bool closing_too,
+                                                                     Newcomer& who,
+                                                                     Nanos now) const noexcept {
+    bool embryonic = false;
+    bool any_mapped = false;
+    for (std::uint32_t i = 0; i < pool.indices(); ++i) {
+        const HotLine& hot = pool.hot(i);
+        const Meta m{hot.meta.load(std::memory_order_acquire)};
+        if (m.life() != life::kLinked) continue;
+        const bool closes = closing_too && proto::is_closing(protocol_of(hot), m.state());
+        if (m.assured() && !closes) continue;
+        Newcomer told = who;
+        const Judgement j = judge(kept, {i, m.generation()}, told, now);
+        if (j == Judgement::Yes && closes) return Prey::Closing;
+        embryonic |= j == Judgement::Yes;
+        any_mapped |= j == Judgement::Mapped;
+        // Whoever meets one that is too young looks no further.
+        if (j == Judgement::Young || (j == Judgement::Spared && who.refusal == Drop::CtTableFull))
+            who.refusal = told.refusal;
+    }
+    if (embryonic) return Prey::Embryonic;
+    if (any_mapped && who.refusal == Drop::CtTableFull) who.refusal = Drop::CtMappingKept;
+    return {};
+}
+
 Prospect Conntrack::prospect(const Tuple& t, Nanos now) const noexcept {
     const Impl& d = *impl_;
     Prospect out;
@@ -107,9 +133,11 @@ Prospect Conntrack::prospect(const Tuple& t, Nanos now) const noexcept {
     // What is reserved and not in use, its own source's left out.
     std::int64_t unclaimed = 0;
     const int own = d.reservation_of(t.family, t.src);
+    Reservations kept;
     for (std::size_t k = 0; k < d.room.reserve.size(); ++k) {
         std::int64_t used = 0;
         for (const auto& w : d.workers) used += w->reserved->own[k].load(std::memory_order_relaxed);
+        kept.in_use[k] = used;
         const std::int64_t left = std::max<std::int64_t>(d.room.reserve[k].entries - used, 0);
         if (static_cast<int>(k) == own) {
             out.reserved = d.room.reserve[k].entries;
@@ -119,16 +147,26 @@ Prospect Conntrack::prospect(const Tuple& t, Nanos now) const noexcept {
     }
     const std::int64_t taken = std::int64_t{out.in_use} + std::max<std::int64_t>(unclaimed, 0);
     const bool full = out.in_use >= out.max;
-    const bool may_evict = d.oldest_goes() && out.embryonic > 0;
-    if (may_evict && out.embryonic >= out.embryonic_budget) out.room = Prospect::Room::Evicted;
-    if (!full && taken < std::int64_t{out.max}) return out;
-    if (may_evict || d.settings.overflow == Overflow::Linux) {
+    const bool short_of_room = full || taken >= std::int64_t{out.max};
+    const bool over_budget = d.oldest_goes() && out.embryonic >= out.embryonic_budget;
+    if (!short_of_room && !over_budget) return out;
+    Newcomer who;
+    who.reservation = own;
+    if (!full) who.refusal = Drop::CtReserved;
+    if (d.oldest_goes()) {
+        const bool closing_too = short_of_room && d.settings.overflow == Overflow::ClosingFirst;
+        const auto victim =
+            d.foresee_victim(d.room.reserve.empty() ? nullptr : &kept, closing_too, who, now);
+        if (victim) out.room = Prospect::Room::Evicted;
+        out.closing_goes = victim == Impl::Prey::Closing;
+        if (victim || !short_of_room) return out;
+    }
+    if (d.settings.overflow == Overflow::Linux) {
         out.room = Prospect::Room::Evicted;
         return out;
     }
-    if (!full) return refuse(Drop::CtReserved);
-    return refuse(d.settings.overflow == Overflow::Reject ? Drop::CtTableReject
-                                                          : Drop::CtTableFull);
+    const bool reject = d.settings.overflow == Overflow::Reject && who.refusal == Drop::CtTableFull;
+    return refuse(reject ? Drop::CtTableReject : who.refusal);
 }
 
 }  // namespace ct

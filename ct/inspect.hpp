@@ -43,6 +43,7 @@ struct Prospect {
         Refused,  ///< none
     };
     Room room = Room::Free;
+    bool closing_goes = false;  ///< of Evicted: one that has been closing, not one not assured
     Drop refusal = Drop::None;  ///< of Refused: the reason that the packet would get
     Overflow overflow = Overflow::EmbryonicOldest;
     std::uint32_t in_use = 0;

@@ -220,9 +220,9 @@ Conntrack::Opening Conntrack::Impl::turn_away(Worker& me, Packet& p) noexcept {
 }
 
 // By the deadlines, entry after entry as they stand in memory, and not by the ages in the index. A
-// deadline moves with each packet; an age remains that of the insertion, and comes round every 64 s:
-// an old one does not say that its entry has expired, nor a young one that it has not. Whoever went
-// by the index would look at most entries all the same, and find each of them somewhere else.
+// deadline moves with each packet; an age remains that of the insertion, and comes round every 64
+// s: an old one does not say that its entry has expired, nor a young one that it has not. Whoever
+// went by the index would look at most entries all the same, and find each of them somewhere else.
 void Conntrack::Impl::sweep(WorkerId w, std::uint32_t n, Nanos now) noexcept {
     Worker& me = *workers[w];
     const Ticks ticks = to_ticks(now);

@@ -80,6 +80,7 @@ private:
     [[nodiscard]] bool filter(ct::Packet& p);
     [[nodiscard]] bool destination(ct::Packet& p);
     [[nodiscard]] bool cross(ct::Packet& p, const nat::Rule& rule);
+    [[nodiscard]] bool enter(ct::Packet& p, const nat::Setup::WayIn& way);
     [[nodiscard]] bool leads_nowhere(const ct::Packet& p);
     void source(ct::Packet& p);
     [[nodiscard]] bool room(const ct::Packet& p);
@@ -306,10 +307,26 @@ bool Teller::cross(ct::Packet& p, const nat::Rule& rule) {
     return true;
 }
 
+/// By the mapping of the endpoint that it calls.
+bool Teller::enter(ct::Packet& p, const nat::Setup::WayIn& way) {
+    story_.steps.push_back(
+        entry_step(way.mapping, at_.rules.rules()[way.mapping.rule], way.refusal));
+    if (way.refusal != ct::Drop::None) {
+        verdict_ = "drop";
+        reason_ = ct::name_of(way.refusal);
+        return false;
+    }
+    at_.nat.lead_to(way.mapping, p);
+    if (way.from_inside) p.mapping_port = way.mapping.out_port;
+    return true;
+}
+
 /// False if the packet ends here.
 bool Teller::destination(ct::Packet& p) {
+    const nat::Rule* rule = at_.rules.has_dnat() ? at_.rules.peek_dnat(p) : nullptr;
+    if (rule == nullptr)
+        if (const auto way = at_.nat.way_in(p)) return enter(p, *way);
     if (!at_.rules.has_dnat()) return true;
-    const nat::Rule* rule = at_.rules.peek_dnat(p);
     if (rule != nullptr && rule->action == nat::Action::Nat64) return cross(p, *rule);
     const auto target =
         rule != nullptr ? target_of(*rule, p.in_port, p.tuple.family) : std::nullopt;
@@ -330,10 +347,7 @@ bool Teller::destination(ct::Packet& p) {
 
 /// True if it ends at an external address at which nobody is.
 bool Teller::leads_nowhere(const ct::Packet& p) {
-    const nat::Mappings* const mappings = at_.nat.mappings();
-    if (!at_.nat.leads_nowhere(p) ||
-        (mappings != nullptr && mappings->find(at_.nat.external_endpoint(p.tuple))))
-        return false;
+    if (!at_.nat.leads_nowhere(p)) return false;
     story_.add("nat", "drop", drop_text(ct::Drop::NatFiltered));
     verdict_ = "drop";
     reason_ = ct::name_of(ct::Drop::NatFiltered);
@@ -343,12 +357,22 @@ bool Teller::leads_nowhere(const ct::Packet& p) {
 void Teller::source(ct::Packet& p) {
     const bool over = nat::crosses(p);
     if (!(over || at_.rules.has_snat()) || p.out_port >= at_.config.ports.size()) return;
-    const nat::Rule* rule = over ? at_.rules.peek_nat64(p) : at_.rules.peek_snat(p);
+    // Who came in by a mapping, from inside, meets the rules as if he had left.
+    const bool turned = p.mapping_port != ct::kNoPort;
+    if (over && (p.lease & nat::lease::kDestination) != 0) {
+        story_.add("snat", "mapped",
+                   fmt::format("is seen inside as {}", to_string(p.reply.family, p.reply.dst)));
+        return;
+    }
+    const ct::PortId leaves_by = turned ? p.mapping_port : p.out_port;
+    const nat::Rule* rule = over     ? at_.rules.peek_nat64(p)
+                            : turned ? at_.rules.peek_turned(p, leaves_by)
+                                     : at_.rules.peek_snat(p);
     if (rule == nullptr) {
         story_.add("snat", "kept", "no rule translates the source");
         return;
     }
-    const auto target = target_of(*rule, p.out_port, nat::family_after(p));
+    const auto target = target_of(*rule, leaves_by, nat::family_after(p));
     Step& step = story_.add("snat", target ? "mapped" : "drop", rule_text(*rule));
     step.facts["rule"] = rule_json(*rule);
     if (!target) {
@@ -358,6 +382,16 @@ void Teller::source(ct::Packet& p) {
     step.text += ": the source becomes " + target_text(*target);
     step.facts["target"] = {{"first", to_string(target->family, target->first_addr)},
                             {"last", to_string(target->family, target->last_addr)}};
+    if (rule->behaviour.endpoint_independent()) {
+        if (const auto has = at_.nat.mapping_of(p, *target)) {
+            step.facts["mapping"] = endpoint_json(*has);
+            step.details.push_back(
+                fmt::format("it is mapped to {} already, for everybody", endpoint_text(*has)));
+        } else {
+            step.details.emplace_back("by a mapping of its own, which is then for everybody");
+        }
+        return;
+    }
     const bool one = target->first_addr == target->last_addr;
     if (!one) step.details.emplace_back("one of these addresses, by a hash of the endpoints");
     if (!nat::has_ports(p.tuple.proto)) return;
@@ -402,16 +436,23 @@ bool Teller::room(const ct::Packet& p) {
             return true;
         case ct::Prospect::Room::Evicted:
             step.result = "evict";
-            step.text =
-                r.overflow == ct::Overflow::Linux
-                    ? "the table is full: connections that are not assured go, if there are "
-                      "some in eight buckets, else it is dropped"
-                    : "another connection, the oldest that may, has to go for it";
+            if (r.overflow == ct::Overflow::Linux)
+                step.text =
+                    "the table is full: connections that are not assured go, if there are "
+                    "some in eight buckets, else it is dropped";
+            else if (r.closing_goes)
+                step.text =
+                    "the table is full: the connection that has been closing longest has "
+                    "to go for it";
+            else
+                step.text = "another connection, the oldest that is not assured, has to go for it";
             return true;
         case ct::Prospect::Room::Refused:
             break;
     }
-    if (r.overflow == ct::Overflow::Untracked && r.source_limit == 0) {
+    const bool limited =
+        r.refusal == ct::Drop::CtSourceEntries || r.refusal == ct::Drop::CtSourceRate;
+    if (r.overflow == ct::Overflow::Untracked && !limited) {
         step.result = "untracked";
         step.text = "the table is full: it passes without a connection";
         return true;
@@ -508,8 +549,7 @@ void Teller::existing(const ct::Inspection& entry) {
     describe_entry(step, entry.conn);
     step.details.push_back(fmt::format("made {} s ago", entry.age / ct::kNanosPerSecond));
     step.facts["age"] = entry.age / ct::kNanosPerSecond;
-    if (ct::variant::policy_of(entry.variant) != 0)
-        step.details.emplace_back("time-outs of a policy");
+    describe_variant(step, entry.variant);
     if (entry.out_port < at_.config.ports.size())
         step.details.push_back(
             fmt::format("masqueraded by {}: it ends when the port's address goes",

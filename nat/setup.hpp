@@ -254,6 +254,22 @@ public:
     /// with its identifier, and an IPv4 one where an IPv6 host calls it by a prefix of nat64.
     [[nodiscard]] Endpoint external_endpoint(const ct::Tuple& t) const noexcept;
 
+    /// The mapping of the external endpoint that a packet opens a connection to.
+    struct WayIn {
+        Mappings::Mapping mapping;
+        bool from_inside = false;  ///< a hairpin: its source is to be mapped as if it had left
+        ct::Drop refusal = ct::Drop::None;  ///< why the packet may not come in by it
+    };
+    /// The way that p, which no dnat rule takes further, has from p.in_port; nullopt: it is for the
+    /// address itself. Changes nothing. Any thread.
+    [[nodiscard]] std::optional<WayIn> way_in(const ct::Packet& p) const noexcept;
+    /// Gives p the mapping's inside endpoint as its destination.
+    void lead_to(const Mappings::Mapping& m, ct::Packet& p) const noexcept;
+    /// The external endpoint, one of `within`, that p's source has towards everybody; nullopt: none
+    /// yet. Changes nothing. Any thread.
+    [[nodiscard]] std::optional<Endpoint> mapping_of(const ct::Packet& p,
+                                                     const Target& within) const noexcept;
+
     /// The ports, or identifiers, of an external address that source rules may give away: disjoint
     /// ranges in order. None if no rule maps there. For control.
     [[nodiscard]] std::vector<PortRange> room_at(ct::Family family, const ct::Addr& addr,
@@ -288,6 +304,11 @@ private:
         [[nodiscard]] bool contains(ct::Be32 a) const noexcept {
             const std::uint32_t lowest = first.as_v4().host();
             return a.host() - lowest <= last.as_v4().host() - lowest;
+        }
+        /// True if a mapping to that endpoint is one of this range.
+        [[nodiscard]] bool contains(const Endpoint& e) const noexcept {
+            return e.family == family && contains(e.addr) &&
+                   (ports.any() || ports.contains(e.port.host()));
         }
     };
     /// What a worker found out of a range of ports: none is free, none is a closed connection's.
@@ -361,7 +382,6 @@ private:
                                  ct::Nanos now) noexcept;
     [[nodiscard]] ct::Drop meet(ct::WorkerId w, ct::Packet& p, const ct::Addr& four,
                                 ct::Nanos now) noexcept;
-    void lead_to(const Mappings::Mapping& m, ct::Packet& p) const noexcept;
     /// Whom the holder of the connection's source mapping talks to, as seen from outside.
     [[nodiscard]] ct::Addr remote_of(std::uint8_t lease, const ct::Tuple& original,
                                      const ct::Tuple& reply) const noexcept {

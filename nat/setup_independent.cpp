@@ -83,33 +83,60 @@ bool Setup::lets_in(const Mappings::Mapping& m, const ct::Addr& remote) const no
     return false;
 }
 
-ct::Drop Setup::enter_from_outside(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+std::optional<Setup::WayIn> Setup::way_in(const ct::Packet& p) const noexcept {
     const ct::Tuple& o = p.original;
     // An echo request finds the host that has its identifier, where that is behind NAT64 (RFC 6146
     // 3.5.3). Otherwise it is for the address itself.
     const bool echo = o.proto == ct::ipproto::kIcmp && ct::icmp_type(o.dport) == ct::icmp::kEcho;
-    if (!has_ports(o.proto) && !echo) return ct::Drop::None;
+    if (!pools_.any() || (!has_ports(o.proto) && !echo)) return {};
     const std::uint16_t port = (echo ? o.sport : o.dport).host();
     const Ports::Space space = pools_.space_of(o.family, o.dst, o.proto);
-    if (space == Ports::kNoSpace || !pools_.is_taken(space, port)) return ct::Drop::None;
+    if (space == Ports::kNoSpace || !pools_.is_taken(space, port)) return {};
     const std::optional<Mappings::Mapping> m = mappings_->find(external_endpoint(o));
-    if (!m || (echo && m->inside.family == o.family)) return ct::Drop::None;
+    if (!m || (echo && m->inside.family == o.family)) return {};
 
+    WayIn out{.mapping = *m};
     // To a host behind NAT64 all of IPv4 is outside. Otherwise: who comes in where the mapping's
     // own packets go out is outside, unless he has a mapping.
     const bool over = m->inside.family != o.family;
     const bool elsewhere = p.in_port != m->out_port ||
                            mappings_->has(source_of(o), [](const Endpoint&) { return true; });
-    const bool inside = !over && elsewhere && rules_.peek_turned(p, m->out_port) != nullptr;
-    if (!inside && !lets_in(*m, o.src)) return ct::Drop::NatFiltered;
-    if (over && !may_cross(rules_.rules()[m->rule], o.src)) return ct::Drop::NatUntranslatable;
-    if (!mappings_->join(*m)) return ct::Drop::None;  // it has just ended
-    lead_to(*m, p);
-    p.mapping_port = inside ? m->out_port : ct::kNoPort;
-    const Behaviour& behaviour = rules_.rules()[m->rule].behaviour;
+    out.from_inside = !over && elsewhere && rules_.peek_turned(p, m->out_port) != nullptr;
+    if (!out.from_inside && !lets_in(*m, o.src))
+        out.refusal = ct::Drop::NatFiltered;
+    else if (over && !may_cross(rules_.rules()[m->rule], o.src))
+        out.refusal = ct::Drop::NatUntranslatable;
+    return out;
+}
+
+std::optional<Endpoint> Setup::mapping_of(const ct::Packet& p,
+                                          const Target& within) const noexcept {
+    std::optional<Endpoint> out;
+    if (mappings_ == nullptr) return out;
+    const Range range{.first = within.first_addr,
+                      .last = within.last_addr,
+                      .ports = within.ports,
+                      .family = within.family};
+    static_cast<void>(mappings_->has(source_of(p.original), [&](const Endpoint& e) noexcept {
+        if (!range.contains(e)) return false;
+        out = e;
+        return true;
+    }));
+    return out;
+}
+
+ct::Drop Setup::enter_from_outside(ct::WorkerId w, ct::Packet& p, ct::Nanos now) noexcept {
+    const std::optional<WayIn> way = way_in(p);
+    if (!way) return ct::Drop::None;
+    if (way->refusal != ct::Drop::None) return way->refusal;
+    const Mappings::Mapping& m = way->mapping;
+    if (!mappings_->join(m)) return ct::Drop::None;  // it has just ended
+    lead_to(m, p);
+    p.mapping_port = way->from_inside ? m.out_port : ct::kNoPort;
+    const Behaviour& behaviour = rules_.rules()[m.rule].behaviour;
     // As long as they talk to one another, the remote address may open further connections.
-    if (!inside && behaviour.filtering == Filtering::AddressDependent &&
-        mappings_->permit(w, m->external, o.src))
+    if (!way->from_inside && behaviour.filtering == Filtering::AddressDependent &&
+        mappings_->permit(w, m.external, p.original.src))
         p.lease |= lease::kPermitIn;
     track_as(w, p, behaviour, ct::Dir::Reply, now);
     return ct::Drop::None;
@@ -134,10 +161,7 @@ bool Setup::is_nobodys(const ct::Packet& p, bool local) const noexcept {
 
 ct::Drop Setup::map_independently(ct::WorkerId w, ct::Packet& p, const Rule& rule,
                                   const Range& range, PortField field, ct::Nanos now) noexcept {
-    const auto fits = [&range](const Endpoint& e) noexcept {
-        return e.family == range.family && range.contains(e.addr) &&
-               (range.ports.any() || range.ports.contains(e.port.host()));
-    };
+    const auto fits = [&range](const Endpoint& e) noexcept { return range.contains(e); };
     ct::Drop refused = ct::Drop::NatNoPort;
     const auto choose = [&](Endpoint& e) noexcept {
         if (!knows_subscribers(rule)) return choose_external(w, p, rule, range, e, now);

@@ -75,6 +75,17 @@ std::string endpoint_text(const ct::Tuple& t, const ct::Addr& a, ct::Be16 port) 
                                         : fmt::format("{}:{}", address, port.host());
 }
 
+std::string endpoint_text(const nat::Endpoint& e) {
+    ct::Tuple t;
+    t.family = e.family;
+    t.proto = e.proto;
+    return endpoint_text(t, e.addr, e.port);
+}
+
+ordered_json endpoint_json(const nat::Endpoint& e) {
+    return {{"address", to_string(e.family, e.addr)}, {"port", e.port.host()}};
+}
+
 std::string flow_text(const ct::Tuple& t) {
     const std::string_view listed = listed_protocol_name(t.proto);
     const std::string proto =

@@ -12,6 +12,7 @@
 #include "ct/inspect.hpp"
 #include "ct/wire/packet.hpp"
 #include "dataplane/control/config.hpp"
+#include "nat/mappings.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -56,6 +57,10 @@ struct Story {
 
 /// `192.0.2.1:80`, `[2001:db8::1]:80`, without a port where the protocol has none.
 [[nodiscard]] std::string endpoint_text(const ct::Tuple& t, const ct::Addr& a, ct::Be16 port);
+/// The same of an external or inside endpoint of NAT; of ICMP, its identifier is left out.
+[[nodiscard]] std::string endpoint_text(const nat::Endpoint& e);
+/// `address` and `port`, which of ICMP is the identifier.
+[[nodiscard]] nlohmann::ordered_json endpoint_json(const nat::Endpoint& e);
 /// `tcp 192.0.2.1:1000 > 198.51.100.1:80`; of ICMP type, code and id; of GRE the keys.
 [[nodiscard]] std::string flow_text(const ct::Tuple& t);
 /// The tuple as an object: `proto`, `src`, `dst`, and what the protocol has: ports, type and the
@@ -81,6 +86,9 @@ struct Story {
 /// `-o json`.
 void describe_entry(Step& step, const ct::Snapshot& conn);
 
+/// What rules have said of how the connection is tracked (ct::TrackOptions::variant).
+void describe_variant(Step& step, std::uint8_t variant);
+
 /// Windows of both directions, a line each.
 void describe_windows(Step& step, const ct::Inspection& entry);
 
@@ -96,5 +104,9 @@ void describe_windows(Step& step, const ct::Inspection& entry);
                              const nat::Rule* rule, std::uint64_t taken);
 [[nodiscard]] Step dnat_step(const ct::Tuple& original, const ct::Tuple& reply,
                              const nat::Rule* rule);
+/// `dnat` of a packet to the external endpoint of an endpoint-independent mapping, which `rule`
+/// made; `refusal`: None, or why it may not come in.
+[[nodiscard]] Step entry_step(const nat::Mappings::Mapping& mapping, const nat::Rule& rule,
+                              ct::Drop refusal);
 
 }  // namespace dp

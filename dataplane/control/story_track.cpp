@@ -141,6 +141,17 @@ void describe_entry(Step& step, const ct::Snapshot& conn) {
     if (conn.mark != 0) step.details.push_back(fmt::format("mark {}", conn.mark));
 }
 
+void describe_variant(Step& step, std::uint8_t variant) {
+    if (ct::variant::policy_of(variant) != 0) step.details.emplace_back("time-outs of a policy");
+    const unsigned liberal = variant & ct::variant::kLiberal;
+    if (liberal == 0) return;
+    const bool original = (liberal >> ct::index_of(ct::Dir::Original) & 1U) != 0;
+    step.details.push_back(fmt::format("segments of {} are not held to windows",
+                                       liberal == ct::variant::kLiberal ? "both directions"
+                                       : original                       ? "the original direction"
+                                                                        : "the reply direction"));
+}
+
 void describe_windows(Step& step, const ct::Inspection& entry) {
     if (entry.conn.original.proto != ct::ipproto::kTcp) return;
     step.facts["windows"] = ordered_json::object();
@@ -312,6 +323,19 @@ Step dnat_step(const ct::Tuple& original, const ct::Tuple& reply, const nat::Rul
     if (rule != nullptr) step.facts["rule"] = rule_json(*rule);
     step.facts["destination"] = {{"address", to_string(reply.family, reply.src)}};
     if (nat::has_ports(original.proto)) step.facts["destination"]["port"] = mapped.host();
+    return step;
+}
+
+Step entry_step(const nat::Mappings::Mapping& mapping, const nat::Rule& rule, ct::Drop refusal) {
+    Step step;
+    step.stage = "dnat";
+    step.result = refusal == ct::Drop::None ? "mapped" : "drop";
+    step.text = fmt::format("{}: {} is mapped to {} for everybody", rule_text(rule),
+                            endpoint_text(mapping.inside), endpoint_text(mapping.external));
+    if (refusal != ct::Drop::None) step.text += "; " + drop_text(refusal);
+    step.facts["rule"] = rule_json(rule);
+    step.facts["mapping"] = endpoint_json(mapping.external);
+    step.facts["destination"] = endpoint_json(mapping.inside);
     return step;
 }
 

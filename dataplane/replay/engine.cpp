@@ -114,7 +114,7 @@ Engine::Engine(const Config& config, std::uint64_t seed, Listeners listeners)
     if (listeners_.event) conntrack_.add_listener();
     if (!listeners_.story) return;
     narrator_ = std::make_unique<Narrator>(
-        Scene{config_, conntrack_, rules_, forward_},
+        Scene{config_, conntrack_, rules_, forward_, nat_},
         [this](const void* owner) { return number_of(owner); }, listeners_.story);
     pipeline_.watch(narrator_.get());
 }

@@ -212,8 +212,7 @@ void Narrator::raw(Story& s) const {
     if (p.tuple.zone != 0) step.details.push_back(fmt::format("zone {}", p.tuple.zone));
     if (p.track.split_zone)
         step.details.push_back(fmt::format("replies in zone {}", p.track.reply_zone));
-    if (ct::variant::policy_of(p.track.variant) != 0)
-        step.details.emplace_back("time-outs of a policy");
+    describe_variant(step, p.track.variant);
 }
 
 /// The lookup, and what the tracker said.
@@ -304,7 +303,20 @@ const nat::Rule* Narrator::hit_of(bool source) const {
 
 void Narrator::translate(Story& s) const {
     const ct::Packet& p = draft_.decided;
-    if (!p.opened || !scene_.rules.has_dnat()) return;
+    if (!p.opened) return;
+    // It came in by the mapping of the endpoint that it called, or was not let in.
+    const nat::Mappings* const mappings = scene_.nat.mappings();
+    const bool led = (p.lease & nat::lease::kDestination) != 0;
+    const bool refused = p.out_port == ct::kNoPort &&
+                         (p.drop == Drop::NatFiltered || p.drop == Drop::NatUntranslatable);
+    if (mappings != nullptr && (led || refused)) {
+        const auto m = mappings->find(scene_.nat.external_endpoint(p.original));
+        if (m)
+            s.steps.push_back(
+                entry_step(*m, scene_.rules.rules()[m->rule], refused ? p.drop : Drop::None));
+        if (m) return;
+    }
+    if (!scene_.rules.has_dnat()) return;
     Step step = dnat_step(p.original, p.reply, hit_of(false));
     if (p.drop == Drop::NatNoAddress && hit_of(true) == nullptr && p.out_port == ct::kNoPort) {
         step.result = "drop";
@@ -357,6 +369,8 @@ void Narrator::filter(Story& s) const {
         s.add("filter", "drop", drop_text(p.drop));
         return;
     }
+    if (p.drop == Drop::NatFiltered && (s.steps.empty() || s.steps.back().result != "drop"))
+        s.add("nat", "drop", drop_text(p.drop));
     std::vector<std::size_t> hits;
     for (const std::size_t i : draft_.hits)
         if (i >= scene_.rules.rules().size() || scene_.rules.rules()[i].chain == nat::Chain::Filter)

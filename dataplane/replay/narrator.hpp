@@ -14,6 +14,7 @@
 #include "dataplane/forward.hpp"
 #include "dataplane/pipeline.hpp"
 #include "nat/rule_set.hpp"
+#include "nat/setup.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -29,6 +30,7 @@ struct Scene {
     const ct::Conntrack& conntrack;
     const nat::RuleSet& rules;
     const Forward& forward;
+    const nat::Setup& nat;
 };
 
 class Narrator final : public Watch {

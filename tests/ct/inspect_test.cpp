@@ -156,5 +156,47 @@ TEST(Prospect, WhatIsReservedForOthers) {
     EXPECT_EQ(p.reserved, 2U);
 }
 
+TEST(Prospect, WhoIsClosingGoesFirst) {
+    Table t{sized(3, Overflow::ClosingFirst)};
+    t.establish(flow(1));
+    t.establish(flow(2));
+    t.open(flow(3));
+    ASSERT_EQ(t.send(fin(flow(2))), Drop::None);
+
+    EXPECT_TRUE(foretold(t, flow(4)).closing_goes);
+    EXPECT_FALSE(t.has(flow(2)));
+    EXPECT_FALSE(foretold(t, flow(5)).closing_goes) << "one that is not assured is left";
+    EXPECT_TRUE(t.has(flow(1)));
+}
+
+TEST(Prospect, WhomNobodyMayReplace) {
+    for (const Overflow policy : {Overflow::EmbryonicOldest, Overflow::ClosingFirst}) {
+        Settings s = sized(3, policy);
+        s.room.never_delete_mappings = true;
+        s.room.min_life = 10;
+        Table t{s};
+        for (std::uint16_t n = 1; n <= 3; ++n)
+            t.open_mapped(flow(n), static_cast<std::uint16_t>(2000 + n));
+        EXPECT_EQ(foretold(t, flow(4)).refusal, Drop::CtMappingKept);
+
+        t.ct.flush(t.now);
+        for (std::uint32_t n = 1; n <= 3; ++n) t.open(flow(n));
+        EXPECT_EQ(foretold(t, flow(4)).refusal, Drop::CtMinLife);
+        t.now += 11 * kSecond;
+        EXPECT_EQ(foretold(t, flow(4)).room, Prospect::Room::Evicted);
+    }
+}
+
+TEST(Prospect, AReservationsEntriesGoForNobodyElse) {
+    Settings s = sized(3, Overflow::EmbryonicOldest);
+    s.room.reserve.push_back(
+        {.prefix = {.addr = v4(0x0a000000), .length = 8, .family = Family::Ipv4}, .entries = 3});
+    Table t{s};
+    for (std::uint32_t n = 1; n <= 3; ++n) t.open(flow(n, 0x0a000001));
+
+    EXPECT_EQ(foretold(t, flow(4)).refusal, Drop::CtReserved);
+    EXPECT_EQ(foretold(t, flow(4, 0x0a000001)).room, Prospect::Room::Evicted);
+}
+
 }  // namespace
 }  // namespace ct::test

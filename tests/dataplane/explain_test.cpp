@@ -168,6 +168,46 @@ mapping = "endpoint-independent"
     EXPECT_EQ(explain("icmp 203.0.113.5 > 198.51.100.1", "wan").head.at("verdict"), "accept");
 }
 
+TEST_F(Explain, AMappingThatIsForEverybody) {
+    const auto with_mapping = [this](const char* filtering) {
+        set_up(std::string{kNetwork} +
+               "[[rule]]\nname = \"out\"\nchain = \"nat\"\naction = \"masquerade\"\n"
+               "out = \"wan\"\nmapping = \"endpoint-independent\"\nfiltering = \"" +
+               filtering + "\"\n");
+        const auto tuple = [](const char* flow) {
+            return whole_tuple(dp::parse_flow_pattern(flow));
+        };
+        ASSERT_EQ(table_->insert({.original = tuple("udp 192.0.2.9:4000 > 203.0.113.5:53"),
+                                  .reply = tuple("udp 203.0.113.5:53 > 198.51.100.1:6000"),
+                                  .timeout_s = 100},
+                                 kNow),
+                  ct::Injected::Done);
+    };
+    constexpr const char* kStranger = "udp 203.0.113.6:4000 > 198.51.100.1:6000";
+
+    with_mapping("endpoint-independent");
+    const Story in = explain(kStranger, "wan");
+    EXPECT_EQ(in.head.at("verdict"), "accept") << to_text(in);
+    EXPECT_EQ(step(in, "dnat").facts.at("rule").at("name"), "out");
+    EXPECT_EQ(step(in, "dnat").facts.at("destination").at("address"), "192.0.2.9");
+    EXPECT_EQ(step(in, "dnat").facts.at("destination").at("port"), 4000);
+    EXPECT_EQ(step(in, "route").facts.at("out"), "lan");
+
+    const Story again = explain("udp 192.0.2.9:4000 > 203.0.113.6:53");
+    EXPECT_EQ(step(again, "snat").facts.at("mapping").at("port"), 6000) << to_text(again);
+    const Story other = explain("udp 192.0.2.9:4001 > 203.0.113.6:53");
+    EXPECT_EQ(step(other, "snat").facts.count("mapping"), 0U) << to_text(other);
+
+    with_mapping("address-and-port-dependent");
+    const Story refused = explain(kStranger, "wan");
+    EXPECT_EQ(refused.head.at("reason"), "nat_filtered");
+    EXPECT_EQ(step(refused, "dnat").result, "drop") << to_text(refused);
+    const Story hairpin = explain("udp 192.0.2.8:4000 > 198.51.100.1:6000", "lan");
+    EXPECT_EQ(hairpin.head.at("verdict"), "accept") << to_text(hairpin);
+    EXPECT_EQ(step(hairpin, "dnat").facts.at("destination").at("address"), "192.0.2.9");
+    EXPECT_EQ(step(hairpin, "snat").facts.at("target").at("first"), "198.51.100.1");
+}
+
 TEST_F(Explain, WhatGoesNowhereAndWhatIsSluicesOwn) {
     set_up(std::string{kNetwork} + "[[route]]\nto = \"10.1.0.0/16\"\nblackhole = true\n");
 

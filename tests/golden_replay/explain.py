@@ -184,6 +184,33 @@ to = "203.0.113.77:5353"
                          {"address": "203.0.113.77", "port": 5353})
         self.assertEqual(self.step(story, "forward")["tuple"]["dport"], 5353)
 
+    def test_who_calls_a_mapping_that_is_for_everybody(self):
+        stranger = udp(4000, 5000, "203.0.113.99", "203.0.113.1")
+        self.write("wan.pcap", pcap_bytes([(START + SECOND, stranger)]))
+        self.write("a.pcap", pcap_bytes([(START, udp())]))
+        for filtering, verdict in {"endpoint-independent": "accept", "address-dependent": "drop"}.items():
+            behaviour = f'mapping = "endpoint-independent"\nfiltering = "{filtering}"\n'
+            self.write("c.toml", (CONFIG + NAT + behaviour).encode())
+            out = self.run_it("--in", "lan=a.pcap", "--in", "wan=wan.pcap", "--explain", "-o",
+                              "json").stdout
+            story = json.loads(out.splitlines()[1])
+            dnat = self.step(story, "dnat")
+            self.assertEqual(story["verdict"], verdict)
+            self.assertEqual(dnat["result"], "mapped" if verdict == "accept" else "drop")
+            self.assertEqual((dnat["rule"]["name"], dnat["mapping"], dnat["destination"]),
+                             ("out", {"address": "203.0.113.1", "port": 5000},
+                              {"address": "192.168.1.10", "port": 5000}))
+
+    def test_the_directions_that_are_liberal(self):
+        raw = '[[rule]]\nchain = "raw"\naction = "track"\nliberal = "{}"\n'
+        far = [client(900_000, 5001, ACK), server(1_900_000, 1001, ACK)]
+        for word, states in {"original": ["ESTABLISHED", "INVALID"],
+                             "reply": ["INVALID", "ESTABLISHED"],
+                             "both": ["ESTABLISHED", "ESTABLISHED"]}.items():
+            stories = self.stories([*HANDSHAKE, *far], config=CONFIG + raw.format(word))
+            self.assertEqual([s["ctstate"] for s in stories[3:]], states)
+            self.assertIn(word, self.step(stories[0], "raw")["details"][0])
+
     def test_want_of_room(self):
         config = CONFIG.replace("max = 1024", 'max = 2\noverflow = "drop"')
         story = self.stories([udp(1), udp(2), udp(3)], config=config)[2]
