@@ -35,9 +35,7 @@ std::optional<Conntrack::Confirmation> Conntrack::Impl::resolve_clash(WorkerId w
                                                                       ConnHandle winner,
                                                                       Nanos now) noexcept {
     EntryCopy e;
-    const auto is_winner = [&](Meta m) {
-        return m.life() == life::kLinked && m.generation() == winner.generation;
-    };
+    const auto is_winner = [&](Meta m) { return m.is_linked_as(winner.generation); };
     if (!read(winner.index, e, is_winner)) return std::nullopt;
     const bool same = (e.original == p.original && e.reply == p.reply) ||
                       (e.original == p.reply && e.reply == p.original);

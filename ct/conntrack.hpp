@@ -348,6 +348,7 @@ public:
 
 private:
     struct Impl;
+    class Invariants;  // ct/invariants.cpp
     std::unique_ptr<Impl> impl_;
 };
 

@@ -28,7 +28,7 @@ constexpr int kElsewhereTries = 16;  // records of another worker that one evict
 bool Conntrack::Impl::is_candidate(const YoungRecord& r, Prey kind) const noexcept {
     const HotLine& hot = pool.hot(r.index);
     const Meta m{hot.meta.load(std::memory_order_acquire)};
-    if (m.generation() != r.generation || m.life() != life::kLinked) return false;
+    if (!m.is_linked_as(r.generation)) return false;
     return kind == Prey::Embryonic ? !m.assured() : proto::is_closing(protocol_of(hot), m.state());
 }
 
@@ -135,7 +135,7 @@ Conntrack::Impl::Judgement Conntrack::Impl::judge(const Reservations* kept, Conn
                                                   Newcomer& who, Nanos now) const noexcept {
     const HotLine& hot = pool.hot(victim.index);
     const Meta m{hot.meta.load(std::memory_order_acquire)};
-    if (m.generation() != victim.generation || m.life() != life::kLinked) return Judgement::Gone;
+    if (!m.is_linked_as(victim.generation)) return Judgement::Gone;
     if (is_kept(hot.fixed.load(std::memory_order_acquire))) {
         who.refusal = Drop::CtMappingKept;
         return Judgement::Mapped;
@@ -220,7 +220,7 @@ bool Conntrack::Impl::claim_closing(ConnHandle h) noexcept {
     std::uint64_t word = hot.meta.load(std::memory_order_acquire);
     for (;;) {
         Meta m{word};
-        if (m.generation() != h.generation || m.life() != life::kLinked) return false;
+        if (!m.is_linked_as(h.generation)) return false;
         if (!proto::is_closing(protocol_of(hot), m.state())) return false;
         m.set_life(life::kDying);
         if (hot.meta.compare_exchange_weak(word, m.word(), std::memory_order_seq_cst,

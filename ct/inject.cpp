@@ -178,9 +178,7 @@ Changed Conntrack::change(ConnHandle h, const Change& c, Nanos now, std::uint32_
     me.by = by;
     HotLine& hot = d.pool.hot(h.index);
     std::uint64_t word = hot.meta.load(std::memory_order_acquire);
-    const auto is_life = [&h](Meta m) {
-        return m.generation() == h.generation && m.life() == life::kLinked;
-    };
+    const auto is_life = [&h](Meta m) { return m.is_linked_as(h.generation); };
     if (!is_life(Meta{word})) return Changed::Gone;
     const std::uint8_t fixed_bits = hot.fixed.load(std::memory_order_acquire);
     const TupleKey tuple_key{0, hot.original_rest.load(std::memory_order_acquire)};

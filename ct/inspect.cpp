@@ -14,9 +14,7 @@ namespace ct {
 bool Conntrack::inspect(ConnHandle h, Nanos now, Inspection& out) const noexcept {
     const Impl& d = *impl_;
     EntryCopy e;
-    const auto same_life = [&](Meta m) {
-        return m.generation() == h.generation && m.life() == life::kLinked;
-    };
+    const auto same_life = [&](Meta m) { return m.is_linked_as(h.generation); };
     if (!d.read(h.index, e, same_life)) return false;
     const Ticks ticks = to_ticks(now);
     out = Inspection{};

@@ -44,7 +44,7 @@ bool Conntrack::Impl::find(const Tuple& t, std::uint64_t h, Ticks now, Match& ou
     if (!p.mirrored) {
         const auto same_life = [&] {
             const Meta x{pool.hot(m.conn.index).meta.load(std::memory_order_acquire)};
-            return x.life() == life::kLinked && x.generation() == m.conn.generation;
+            return x.is_linked_as(m.conn.generation);
         };
         if (!same_life()) return false;
         read_tuples(m.conn.index, p.original, p.reply);

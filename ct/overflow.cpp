@@ -28,7 +28,7 @@ bool Conntrack::Impl::claim(ConnHandle h, bool assured_too) noexcept {
     std::uint64_t word = meta.load(std::memory_order_acquire);
     for (;;) {
         Meta m{word};
-        if (m.generation() != h.generation || m.life() != life::kLinked) return false;
+        if (!m.is_linked_as(h.generation)) return false;
         if (m.assured() && !assured_too) return false;
         m.set_life(life::kDying);
         // Sequentially consistent for lock_side().

@@ -85,8 +85,7 @@ void Conntrack::Impl::cut_deadline(ConnHandle h, Ticks limit) noexcept {
     std::uint64_t word = meta.load(std::memory_order_acquire);
     for (;;) {
         Meta m{word};
-        if (m.generation() != h.generation || m.life() != life::kLinked || m.fixed_timeout())
-            return;
+        if (!m.is_linked_as(h.generation) || m.fixed_timeout()) return;
         if (ticks_between(limit, m.deadline()) <= 0) return;
         m.set_deadline(limit);
         if (meta.compare_exchange_weak(word, m.word(), std::memory_order_acq_rel,
@@ -176,9 +175,6 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         return;
     }
     Meta m{hot.meta.load(std::memory_order_acquire)};
-    const auto is_life = [&](Meta x) {
-        return x.generation() == h.generation && x.life() == life::kLinked;
-    };
     const auto leave = [&] {
         if (has_side) unlock_side(h.index);
     };
@@ -186,7 +182,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
         leave();
         p.conn = {};
     };
-    if (!is_life(m)) [[unlikely]]
+    if (!m.is_linked_as(h.generation)) [[unlikely]]
         return lost();
 
     proto::View view = view_of(hot, m, ticks, has_side ? &side : nullptr);
@@ -223,7 +219,7 @@ void Conntrack::Impl::update_one(WorkerId w, Packet& p, Nanos now) noexcept {
                                            std::memory_order_acquire))
             break;
         m = Meta{word};
-        if (!is_life(m)) return lost();
+        if (!m.is_linked_as(h.generation)) return lost();
         next = after_packet(m, p, v, deadline, still);
     }
     leave();

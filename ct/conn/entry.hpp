@@ -85,6 +85,10 @@ public:
     [[nodiscard]] constexpr std::uint8_t life() const noexcept {
         return static_cast<std::uint8_t>(word_ >> kLifeShift & 0x3);
     }
+    /// True of a linked entry, and of this one, not another that has had its place since.
+    [[nodiscard]] constexpr bool is_linked_as(std::uint16_t its_generation) const noexcept {
+        return generation() == its_generation && life() == life::kLinked;
+    }
     [[nodiscard]] constexpr bool seen_reply() const noexcept { return (word_ & kSeenReply) != 0; }
     [[nodiscard]] constexpr bool assured() const noexcept { return (word_ & kAssured) != 0; }
     /// The deadline is not refreshed.

@@ -374,16 +374,17 @@ TEST(Filtering, WhoCallsBeforeThereIsAMappingDoesNotPreventIt) {
         rule.behaviour.mapping = nat::Mapping::EndpointIndependent;
         NatBox box{{rule}};
         const auto make = tcp ? syn : udp;
-        constexpr const char* kOwn = "203.0.113.1";
+        constexpr const char* kWanAddress = "203.0.113.1";
         for (int n = 0; n < 3; ++n, box.now += kNanosPerSecond)
-            EXPECT_EQ(box.send(make(kOther, 51820, kOwn, 6000), kWan).drop(), Drop::NatFiltered);
+            EXPECT_EQ(box.send(make(kOther, 51820, kWanAddress, 6000), kWan).drop(),
+                      Drop::NatFiltered);
         EXPECT_EQ(box.table().count(), 0U);
 
         const auto out = box.send(make("10.0.0.7", 6000, kOther, 51820), kLan);
 
         ASSERT_EQ(out.drop(), Drop::None);
-        EXPECT_EQ(out.source(), endpoint(kOwn, 6000));
-        EXPECT_EQ(box.send(make(kOther, 51820, kOwn, 6000), kWan).destination(),
+        EXPECT_EQ(out.source(), endpoint(kWanAddress, 6000));
+        EXPECT_EQ(box.send(make(kOther, 51820, kWanAddress, 6000), kWan).destination(),
                   endpoint("10.0.0.7", 6000));
     }
 }
