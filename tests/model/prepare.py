@@ -76,7 +76,7 @@ FAULTS = [
     ("an entry is claimed for its eviction although it has become assured", [
         (OVERFLOW, "if (m.assured() && !assured_too) return false;", ";")]),
     ("an entry that somebody is ending is claimed once more", [
-        (OVERFLOW, "if (m.generation() != h.generation || m.life() != life::kLinked) return false;",
+        (OVERFLOW, "if (!m.is_linked_as(h.generation)) return false;",
          "if (m.generation() != h.generation) return false;")]),
     ("an entry is freed before it has left its buckets", [
         (OVERFLOW, "const bool was_there = index.remove(bucket, tag, ref);",
@@ -93,7 +93,8 @@ FAULTS = [
     ("who has the side lock does not look whether the entry has ended", [
         (IMPL, "if (m.generation() == h.generation && m.life() == at) [[likely]]\n"
          "        return true;", "return true;"),
-        (UPDATE, "if (!is_life(m)) [[unlikely]]", "if (!is_life(m) && !ON) [[unlikely]]")]),
+        (UPDATE, "if (!m.is_linked_as(h.generation)) [[unlikely]]",
+         "if (!m.is_linked_as(h.generation) && !ON) [[unlikely]]")]),
     ("who fills an entry does not wait for the side lock of its former life", [
         (CONNTRACK, "while (s.lock.load(std::memory_order_seq_cst) != 0) spin_pause();", ";")]),
     ("the deadline is refreshed by a store", [
