@@ -430,8 +430,9 @@ struct Conntrack::Impl {
     /// Makes room in a ring that stale records crowd.
     void turn_over(YoungRing& ring, Prey kind, Ticks now) noexcept;
     /// Whose place `who` would be given where the oldest goes, or, with `closing_too`, what has
-    /// been closing longest; if nobody's, `who.refusal` says why. Looks at every entry; for
-    /// explanations (inspect.cpp).
+    /// been closing longest; if nobody's, `who.refusal` says why. Looks at entry after entry, and
+    /// further than an eviction, which gives up after some that are spared. For explanations:
+    /// inspect.cpp.
     [[nodiscard]] std::optional<Prey> foresee_victim(const Reservations* kept, bool closing_too,
                                                      Newcomer& who, Nanos now) const noexcept;
 

@@ -141,7 +141,8 @@ Conntrack::Impl::Judgement Conntrack::Impl::judge(const Reservations* kept, Conn
         return Judgement::Mapped;
     }
     const Ticks born = hot.born.load(std::memory_order_acquire);
-    if (!m.assured() && to_ticks(now) - born < room.min_life * kTicksPerSecond) {
+    const std::int32_t age = ticks_between(born, to_ticks(now));  // below 0: `now` is a while ago
+    if (!m.assured() && age < std::int32_t(room.min_life * kTicksPerSecond)) {
         who.refusal = Drop::CtMinLife;
         return Judgement::Young;
     }

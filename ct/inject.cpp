@@ -71,6 +71,7 @@ Injected Conntrack::Impl::link_injected(Packet& p, std::uint16_t status, Nanos n
         switch (attempt.outcome) {
             case Attempt::Outcome::Linked:
                 count_kept(me, bits, p.original.proto, Meta{}, m);
+                note_closing(me, p.conn, Meta{}, m, ticks);
                 if (m.assured()) {
                     promote(p.conn, bits);
                     return Injected::Done;
@@ -202,6 +203,7 @@ Changed Conntrack::change(ConnHandle h, const Change& c, Nanos now, std::uint32_
     } while (!hot.meta.compare_exchange_weak(word, next.word(), std::memory_order_acq_rel,
                                              std::memory_order_acquire));
     d.count_kept(me, fixed_bits, tuple_key.tuple().proto, Meta{word}, next);
+    d.note_closing(me, h, Meta{word}, next, to_ticks(now));
     if (next.assured() && !was_assured) {
         d.promote(h, fixed_bits);
         Impl::count_out(me);

@@ -88,12 +88,13 @@ std::optional<Conntrack::Impl::Prey> Conntrack::Impl::foresee_victim(const Reser
     for (std::uint32_t i = 0; i < pool.indices(); ++i) {
         const HotLine& hot = pool.hot(i);
         const Meta m{hot.meta.load(std::memory_order_acquire)};
-        if (m.life() != life::kLinked) continue;
+        if (m.life() != life::kLinked || m.nat_clash()) continue;
         const bool closes = closing_too && proto::is_closing(protocol_of(hot), m.state());
         if (m.assured() && !closes) continue;
         Newcomer told = who;
         const Judgement j = judge(kept, {i, m.generation()}, told, now);
         if (j == Judgement::Yes && closes) return Prey::Closing;
+        if (j == Judgement::Yes && !closing_too) return Prey::Embryonic;
         embryonic |= j == Judgement::Yes;
         any_mapped |= j == Judgement::Mapped;
         // Whoever meets one that is too young looks no further.
@@ -152,9 +153,14 @@ Prospect Conntrack::prospect(const Tuple& t, Nanos now) const noexcept {
     who.reservation = own;
     if (!full) who.refusal = Drop::CtReserved;
     if (d.oldest_goes()) {
-        const bool closing_too = short_of_room && d.settings.overflow == Overflow::ClosingFirst;
-        const auto victim =
-            d.foresee_victim(d.room.reserve.empty() ? nullptr : &kept, closing_too, who, now);
+        const Reservations* const reserved = d.room.reserve.empty() ? nullptr : &kept;
+        std::optional<Impl::Prey> victim;
+        // Where too many are not assured, the oldest of them goes first, whatever is closing.
+        Newcomer as_first = who;
+        if (over_budget) victim = d.foresee_victim(reserved, false, as_first, now);
+        if (!victim && short_of_room)
+            victim =
+                d.foresee_victim(reserved, d.settings.overflow == Overflow::ClosingFirst, who, now);
         if (victim) out.room = Prospect::Room::Evicted;
         out.closing_goes = victim == Impl::Prey::Closing;
         if (victim || !short_of_room) return out;

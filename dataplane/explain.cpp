@@ -153,6 +153,7 @@ bool Teller::raw(ct::Packet& p) {
     p.packet_mark = v.packet_mark;
     if (v.notrack) p.state = ct::CtState::Untracked;
     if (v.zone != 0) step.details.push_back(fmt::format("zone {}", v.zone));
+    describe_variant(step, v.track.variant);
     if (p.alive()) return true;
     step.result = verdict_ = "drop";
     reason_ = ct::name_of(p.drop);
@@ -382,7 +383,8 @@ void Teller::source(ct::Packet& p) {
     step.text += ": the source becomes " + target_text(*target);
     step.facts["target"] = {{"first", to_string(target->family, target->first_addr)},
                             {"last", to_string(target->family, target->last_addr)}};
-    if (rule->behaviour.endpoint_independent()) {
+    const bool has_endpoint = nat::has_ports(p.tuple.proto) || ct::is_icmp(p.tuple.proto);
+    if (has_endpoint && rule->behaviour.endpoint_independent()) {
         if (const auto has = at_.nat.mapping_of(p, *target)) {
             step.facts["mapping"] = endpoint_json(*has);
             step.details.push_back(

@@ -83,7 +83,8 @@ std::string endpoint_text(const nat::Endpoint& e) {
 }
 
 ordered_json endpoint_json(const nat::Endpoint& e) {
-    return {{"address", to_string(e.family, e.addr)}, {"port", e.port.host()}};
+    return {{"address", to_string(e.family, e.addr)},
+            {ct::is_icmp(e.proto) ? "icmp_id" : "port", e.port.host()}};
 }
 
 std::string flow_text(const ct::Tuple& t) {

@@ -59,7 +59,7 @@ struct Story {
 [[nodiscard]] std::string endpoint_text(const ct::Tuple& t, const ct::Addr& a, ct::Be16 port);
 /// The same of an external or inside endpoint of NAT; of ICMP, its identifier is left out.
 [[nodiscard]] std::string endpoint_text(const nat::Endpoint& e);
-/// `address` and `port`, which of ICMP is the identifier.
+/// `address`, and `port` or, of ICMP, `icmp_id`.
 [[nodiscard]] nlohmann::ordered_json endpoint_json(const nat::Endpoint& e);
 /// `tcp 192.0.2.1:1000 > 198.51.100.1:80`; of ICMP type, code and id; of GRE the keys.
 [[nodiscard]] std::string flow_text(const ct::Tuple& t);

@@ -161,6 +161,7 @@ void Narrator::tell(const ct::Packet& p, ct::Nanos now) {
             translate(s);
             route(s);
             filter(s);
+            nowhere(s);
             source(s);
             if (late) room(s);
             confirm(s, now);
@@ -369,8 +370,6 @@ void Narrator::filter(Story& s) const {
         s.add("filter", "drop", drop_text(p.drop));
         return;
     }
-    if (p.drop == Drop::NatFiltered && (s.steps.empty() || s.steps.back().result != "drop"))
-        s.add("nat", "drop", drop_text(p.drop));
     std::vector<std::size_t> hits;
     for (const std::size_t i : draft_.hits)
         if (i >= scene_.rules.rules().size() || scene_.rules.rules()[i].chain == nat::Chain::Filter)
@@ -400,6 +399,13 @@ void Narrator::filter(Story& s) const {
     if (p.state == ct::CtState::Established && scene_.rules.filter_skips_established())
         step.details.emplace_back("as for every ESTABLISHED packet, so the chain was not searched");
     if (p.mark != 0) step.details.push_back(fmt::format("mark {}", p.mark));
+}
+
+/// It called an external address that is nobody's there; whom a mapping refused was told of that.
+void Narrator::nowhere(Story& s) const {
+    const Drop drop = draft_.decided.drop;
+    if (drop == Drop::NatFiltered && (s.steps.empty() || s.steps.back().result != "drop"))
+        s.add("nat", "drop", drop_text(drop));
 }
 
 void Narrator::source(Story& s) const {

@@ -78,6 +78,7 @@ private:
     void translate(Story& s) const;
     void route(Story& s) const;
     void filter(Story& s) const;
+    void nowhere(Story& s) const;
     void source(Story& s) const;
     void confirm(Story& s, ct::Nanos now) const;
     void leave(Story& s, const ct::Packet& p) const;

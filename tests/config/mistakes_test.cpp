@@ -164,6 +164,15 @@ const std::vector<Mistake>& settings_mistakes() {
     return kAll;
 }
 
+/// `n` time-out policies; the mistake is in the first of them.
+std::string policies(int n) {
+    std::string out;
+    for (int k = 0; k < n; ++k)
+        out += std::string{"[[timeout_policy]]"} + (k == 0 ? " #!" : "") + "\nname = \"" +
+               std::to_string(k) + "\"\n";
+    return out;
+}
+
 const std::vector<Mistake>& tracking_mistakes() {
     static const std::vector<Mistake> kAll{
         {"CapacityBelowMax", in_section("conntrack", "max = 10\ncapacity = 9 #!\n"),
@@ -182,6 +191,8 @@ const std::vector<Mistake>& tracking_mistakes() {
          kTwoPorts + "[[timeout_policy]]\nname = \"a\\t\"\n"
                      "[[timeout_policy]]\nname = \"a\\t\" #!\n",
          "policy 'a?' is described twice", "describe each policy once"},
+        {"TooManyPolicies", kTwoPorts + policies(63), "there are 63 time-out policies",
+         "at most 62 can be told apart"},
         {"PolicyUnknown", of_rule("chain = \"raw\"\naction = \"track\"\ntimeout = \"x\" #!\n"),
          "no [[timeout_policy]] is called 'x'", "describe it, or name one that is described"},
         {"TrackKeyElsewhere",

@@ -60,6 +60,19 @@ TEST(Behaviour, RfcTimersAreAPolicyBehindThoseThatHaveNames) {
     EXPECT_EQ(features_of(with_ports("[[rule]]\n" + std::string{kSnat})).policies.size(), 0U);
 }
 
+TEST(Behaviour, RfcTimersLeaveRoomForSixtyTwoPolicies) {
+    std::string policies;
+    for (int k = 0; k < 62; ++k)
+        policies += "[[timeout_policy]]\nname = \"" + std::to_string(k) + "\"\nudp = 5\n";
+    const Config c =
+        with_ports(policies + "[[rule]]\n" + std::string{kSnat} + "timers = \"rfc\"\n");
+
+    EXPECT_EQ(c.rules.at(0).behaviour.variant, ct::variant::of_policy(63));
+    EXPECT_EQ(ct::variant::policy_of(c.rules[0].behaviour.variant), 63U);
+    const ct::Conntrack table{c.conntrack, 1, 1, features_of(c)};
+    EXPECT_EQ(table.count(), 0U);
+}
+
 // RFC 6888 REQ-8 belongs to the profile, where ports are somebody's alone.
 TEST(Behaviour, RfcTimersLetPortsRestUnlessToldOtherwise) {
     const std::string rfc = "timers = \"rfc\"\n";

@@ -169,6 +169,40 @@ TEST(Prospect, WhoIsClosingGoesFirst) {
     EXPECT_TRUE(t.has(flow(1)));
 }
 
+// Beyond their budget, those that are not assured make room even where somebody is closing.
+TEST(Prospect, WhoIsOverTheBudgetGoesBeforeWhoIsClosing) {
+    Settings s = sized(4, Overflow::ClosingFirst);
+    s.embryonic_percent = 50;
+    Table t{s};
+    t.establish(flow(1));
+    t.establish(flow(2));
+    t.open(flow(3));
+    t.open(flow(4));
+    ASSERT_EQ(t.send(fin(flow(2))), Drop::None);
+
+    EXPECT_FALSE(foretold(t, flow(5)).closing_goes);
+    EXPECT_FALSE(t.has(flow(3)));
+    EXPECT_TRUE(t.has(flow(2)));
+}
+
+TEST(Prospect, WhoIsClosingBecauseControlSaysSo) {
+    Table t{sized(2, Overflow::ClosingFirst)};
+    Injection e{.original = flow(1), .reply = reply_of(flow(1)), .timeout_s = 100};
+    e.state = index_of(TcpState::TimeWait);
+    e.status = status::kSeenReply | status::kAssured;
+    ASSERT_EQ(t.ct.insert(e, t.now), Injected::Done);
+    t.establish(flow(2));
+
+    EXPECT_TRUE(foretold(t, flow(3)).closing_goes);
+    EXPECT_FALSE(t.has(flow(1)));
+    t.establish(flow(3));
+    Change closes;
+    closes.state = index_of(TcpState::CloseWait);
+    ASSERT_EQ(t.ct.change(t.ct.find(flow(2), t.now)->handle, closes, t.now), Changed::Done);
+    EXPECT_TRUE(foretold(t, flow(4)).closing_goes);
+    EXPECT_FALSE(t.has(flow(2)));
+}
+
 TEST(Prospect, WhomNobodyMayReplace) {
     for (const Overflow policy : {Overflow::EmbryonicOldest, Overflow::ClosingFirst}) {
         Settings s = sized(3, policy);

@@ -198,6 +198,9 @@ TEST_F(Explain, AMappingThatIsForEverybody) {
     const Story other = explain("udp 192.0.2.9:4001 > 203.0.113.6:53");
     EXPECT_EQ(step(other, "snat").facts.count("mapping"), 0U) << to_text(other);
 
+    const Story without_ports = explain("esp 192.0.2.9 > 203.0.113.6");
+    EXPECT_EQ(step(without_ports, "snat").details.size(), 0U) << "it has no endpoint to be mapped";
+
     with_mapping("address-and-port-dependent");
     const Story refused = explain(kStranger, "wan");
     EXPECT_EQ(refused.head.at("reason"), "nat_filtered");
@@ -206,6 +209,16 @@ TEST_F(Explain, AMappingThatIsForEverybody) {
     EXPECT_EQ(hairpin.head.at("verdict"), "accept") << to_text(hairpin);
     EXPECT_EQ(step(hairpin, "dnat").facts.at("destination").at("address"), "192.0.2.9");
     EXPECT_EQ(step(hairpin, "snat").facts.at("target").at("first"), "198.51.100.1");
+}
+
+TEST_F(Explain, WhatATrackRuleSays) {
+    set_up(std::string{kNetwork} +
+           "[[rule]]\nchain = \"raw\"\naction = \"track\"\nliberal = \"reply\"\n");
+
+    const Story s = explain("tcp 192.0.2.9:4000 > 203.0.113.5:80");
+
+    ASSERT_EQ(step(s, "raw").details.size(), 1U) << to_text(s);
+    EXPECT_NE(step(s, "raw").details[0].find("reply direction"), std::string::npos);
 }
 
 TEST_F(Explain, WhatGoesNowhereAndWhatIsSluicesOwn) {
