@@ -116,15 +116,12 @@ bool Conntrack::Impl::may_take_free(const Worker& me, const Newcomer& who) const
     return me.in_use + r.unclaimed < settings.max;
 }
 
-void Conntrack::Impl::prefetch_account(const Tuple& t) const noexcept {
-    quota->prefetch(quota->key_of(t.family, t.src, t.zone));
-}
-
 Drop Conntrack::Impl::introduce(const Packet& p, Newcomer& who, Nanos now) noexcept {
     const Tuple& t = p.tuple;
     if (!room.reserve.empty()) who.reservation = reservation_of(t.family, t.src);
     if (quota == nullptr) return Drop::None;
     who.source = quota->key_of(t.family, t.src, t.zone);
+    quota->prefetch(who.source);
     return quota->admit(who.source, now);
 }
 

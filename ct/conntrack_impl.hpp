@@ -456,8 +456,6 @@ struct Conntrack::Impl {
     [[nodiscard]] bool may_take_free(const Worker& me, const Newcomer& who) const noexcept;
     /// Finds out who p's source is. None, or why it may not open a connection now.
     [[nodiscard]] Drop introduce(const Packet& p, Newcomer& who, Nanos now) noexcept;
-    /// Starts to load what is kept of a tuple's source. Only where there are limits.
-    void prefetch_account(const Tuple& t) const noexcept;
     /// Books an entry to its source, and out again when it becomes free.
     void book_in(Worker& me, const Newcomer& who) noexcept;
     void book_out(Worker& me, std::uint32_t index) noexcept;

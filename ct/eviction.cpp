@@ -87,10 +87,6 @@ bool Conntrack::Impl::stash_victims(Worker& me, YoungRing& from) noexcept {
 }
 
 void Conntrack::Impl::load_victim(Worker& me) noexcept {
-    // Its entry has come by now, and tells whose it is.
-    constexpr std::uint32_t kAccountAhead = 2;
-    if (quota != nullptr && me.victim_end - me.victim_next > kAccountAhead) [[unlikely]]
-        prefetch_account(source_of(me.victims[(me.victim_next + kAccountAhead) % kVictims].index));
     if (static_cast<std::int32_t>(me.victim_loaded - me.victim_next) < 0)
         me.victim_loaded = me.victim_next;  // some were passed over
     if (me.victim_loaded - me.victim_next > kVictimsAhead) return;

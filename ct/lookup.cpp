@@ -189,12 +189,8 @@ void Conntrack::Impl::lookup_burst(WorkerId w, std::span<Packet> packets, Nanos 
         if (k < n) wanted[k].bucket = seek_bucket(*wanted[k].packet);
         if (const std::uint32_t second = k - kAhead; second < n)
             wanted[second].candidate = seek_entry(*wanted[second].bucket, *wanted[second].packet);
-        const std::uint32_t third = k - 2 * kAhead;
-        if (third >= n) continue;
-        if (!wanted[third].packet->absent)
+        if (const std::uint32_t third = k - 2 * kAhead; third < n && !wanted[third].packet->absent)
             seek_connection(me, *wanted[third].packet, wanted[third].candidate, ticks);
-        else if (quota != nullptr) [[unlikely]]
-            prefetch_account(wanted[third].packet->tuple);
     }
 }
 
