@@ -443,9 +443,7 @@ bool Teller::room(const ct::Packet& p) {
                     "the table is full: connections that are not assured go, if there are "
                     "some in eight buckets, else it is dropped";
             else if (r.closing_goes)
-                step.text =
-                    "the table is full: the connection that has been closing longest has "
-                    "to go for it";
+                step.text = "the connection that has been closing longest has to go for it";
             else
                 step.text = "another connection, the oldest that is not assured, has to go for it";
             return true;
